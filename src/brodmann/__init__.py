@@ -1,0 +1,1 @@
+"""brodmann: the map of a language model's capabilities."""

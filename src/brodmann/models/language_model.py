@@ -1,0 +1,84 @@
+"""`LanguageModel`: a Hugging Face causal LM, its tokenizer and where its neurons are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from brodmann.models.architectures import Architecture
+from brodmann.models.sites import NeuronSite
+
+
+@dataclass(eq=False)
+class LanguageModel:
+    """A causal language model as it is, with the places of its MLP neurons.
+
+    Made by :func:`brodmann.load_model`; nothing of ``hf`` is renamed or replaced.
+
+    Attributes:
+        hf: the Hugging Face model, in eval mode.
+        tokenizer: its fast tokenizer.
+        name: what the model was asked for by.
+        architecture: the row that says where its neurons are.
+        sites: one :class:`NeuronSite` per layer, from the bottom up.
+        fingerprint: a hash of configuration and weights; sets carry it.
+        quantisation: what the weights were rounded to (``"Q4_1"``), or None.
+    """
+
+    hf: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    architecture: Architecture
+    sites: Sequence[NeuronSite]
+    fingerprint: str
+    quantisation: str | None = None
+    notes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def n_layers(self) -> int:
+        """Decoder layers (L)."""
+        return len(self.sites)
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the widest layer (N)."""
+        return max(site.n_neurons for site in self.sites)
+
+    @property
+    def n_neurons_total(self) -> int:
+        """Neurons that exist, without the padding of narrower layers."""
+        return sum(site.n_neurons for site in self.sites)
+
+    @cached_property
+    def real(self) -> Bool[Tensor, "L N"]:
+        """True where a neuron exists (narrower layers are padded to the widest)."""
+        widths = torch.tensor([site.n_neurons for site in self.sites])
+        return torch.arange(self.n_neurons)[None, :] < widths[:, None]
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The stack of layers without the unembedding."""
+        return self.hf.get_decoder()
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in."""
+        return self.hf.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type the model computes in."""
+        return self.hf.dtype
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest sequence the model was built for, where its config says so."""
+        config = self.hf.config
+        for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+            if isinstance(value := getattr(config, key, None), int):
+                return value
+        return None
