@@ -1,0 +1,36 @@
+"""`progress`: one progress bar for all long work, on stderr."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(
+    iterable: Iterable[T], total: int | None = None, label: str = "", *, shown: bool | None = None
+) -> Iterator[T]:
+    """Iterate over ``iterable`` and draw a bar on stderr.
+
+    Args:
+        iterable: what to walk through.
+        total: how many items there are, where ``len`` does not tell.
+        label: what is going on ("Locating add").
+        shown: True and False force the bar on and off. None (the default) asks the environment
+            variable ``BRODMANN_PROGRESS`` (1 or 0), then whether stderr is a terminal.
+
+    Yields:
+        The items of ``iterable``, unchanged.
+    """
+    shown = _wanted() if shown is None else shown
+    yield from tqdm(
+        iterable, desc=label or None, total=total, disable=not shown, leave=False, file=sys.stderr
+    )
+
+
+def _wanted() -> bool:
+    asked = os.environ.get("BRODMANN_PROGRESS", "")
+    return sys.stderr.isatty() if asked == "" else asked != "0"
