@@ -256,11 +256,19 @@ def _plain_cell(value: Any) -> Any:
 
 def _column(cells: list[Any]) -> tuple[pa.Array, bool]:
     """Return the cells as an Arrow column, and whether they had to become JSON text."""
-    try:
-        column = pa.array(cells)
-        if column.to_pylist() == cells or all(isinstance(c, int | float | None) for c in cells):
-            return column, False
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        pass
+    if not any(_holds_mapping(cell) for cell in cells):
+        try:
+            column = pa.array(cells)
+            if column.to_pylist() == cells or all(isinstance(c, int | float | None) for c in cells):
+                return column, False
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            pass  # mixed types, or an integer too large: JSON text below
     texts = [None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells]
     return pa.array(texts, pa.string()), True
+
+
+def _holds_mapping(cell: Any) -> bool:
+    """Parquet has structs, but no empty ones, and fills in the keys that one row lacks."""
+    if isinstance(cell, list):
+        return any(_holds_mapping(entry) for entry in cell)
+    return isinstance(cell, Mapping)
