@@ -1,1 +1,65 @@
-"""brodmann: the map of a language model's capabilities."""
+"""brodmann: the map of a language model's capabilities.
+
+It locates the neurons that carry a capability, shows what turning them off and up does against
+matched controls, and writes down what the numbers support. The public names below are all that
+callers need; they load their module at first use, so ``import brodmann`` is immediate.
+"""
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brodmann.data import Example, load_examples
+    from brodmann.evaluate import Evaluation, evaluate
+    from brodmann.interventions import bake, erased, mean_ablated, scaled
+    from brodmann.localize import locate
+    from brodmann.models import LanguageModel, load_model
+    from brodmann.neurons import NeuronScores, NeuronSet
+
+__version__ = metadata.version("brodmann")
+
+_HOMES = {
+    "Evaluation": "evaluate",
+    "Example": "data",
+    "LanguageModel": "models",
+    "NeuronScores": "neurons",
+    "NeuronSet": "neurons",
+    "bake": "interventions",
+    "erased": "interventions",
+    "evaluate": "evaluate",
+    "load_examples": "data",
+    "load_model": "models",
+    "locate": "localize",
+    "mean_ablated": "interventions",
+    "scaled": "interventions",
+}
+
+__all__ = [
+    "Evaluation",
+    "Example",
+    "LanguageModel",
+    "NeuronScores",
+    "NeuronSet",
+    "bake",
+    "erased",
+    "evaluate",
+    "load_examples",
+    "load_model",
+    "locate",
+    "mean_ablated",
+    "scaled",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's home and hand the name out."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'brodmann' has no attribute '{name}'")
+    home = import_module(f"brodmann.{_HOMES[name]}")
+    # `evaluate` is a package and the function in it: importing the one has set the attribute, and
+    # the package can be called like the function.
+    return globals().get(name) or getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

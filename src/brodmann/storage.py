@@ -62,7 +62,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     Tuples become lists, paths strings, numpy and torch scalars numbers. Numbers that are not
     finite become null: JSON has no word for them.
     """
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     with _replacing(Path(path)) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -236,12 +236,12 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         ) from None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return ``value`` in JSON types; what has none is left for ``json`` to refuse."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if not isinstance(value, str | int | float) and hasattr(value, "item"):
@@ -251,7 +251,7 @@ def _plain(value: Any) -> Any:
 
 def _plain_cell(value: Any) -> Any:
     """Return ``value`` in JSON types, but a number as it is: parquet has a NaN, JSON has none."""
-    return value if isinstance(value, float) else _plain(value)
+    return value if isinstance(value, float) else plain(value)
 
 
 def _column(cells: list[Any]) -> tuple[pa.Array, bool]:
