@@ -1,0 +1,70 @@
+"""Read a projection's weight as a dense matrix, wherever and however the module keeps it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate.utils import align_module_device
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from brodmann.errors import ModelError
+
+_PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@contextmanager
+def dense_weight(module: nn.Module) -> Iterator[Float[Tensor, "out in"]]:
+    """The weight of a linear map as [out, in], valid inside the ``with`` block.
+
+    Plain weights are given as they are (a view, do not write to it); Conv1D is transposed; 4-bit
+    and 8-bit weights of bitsandbytes are dequantised; an unmerged adapter's delta is added; a
+    weight that ``device_map`` keeps elsewhere is brought to its execution device.
+
+    Raises:
+        ModelError: the weight cannot be read as numbers.
+    """
+    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
+    with align_module_device(base), torch.no_grad():
+        weight = _dequantised(base)
+        if isinstance(base, Conv1D):
+            weight = weight.T
+        for adapter in _unmerged_adapters(module):
+            delta = module.get_delta_weight(adapter)
+            weight = weight + (delta.T if isinstance(base, Conv1D) else delta).to(weight.dtype)
+        yield weight
+
+
+def is_quantised(module: nn.Module) -> bool:
+    """Whether the module keeps packed or integer weights that cannot be written to."""
+    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
+    weight = getattr(base, "weight", None)
+    return weight is None or weight.dtype not in _PLAIN or hasattr(weight, "quant_state")
+
+
+def _unmerged_adapters(module: nn.Module) -> list[str]:
+    if not hasattr(module, "get_base_layer") or module.disable_adapters or module.merged:
+        return []
+    return [name for name in module.active_adapters if name in module.scaling]
+
+
+def _dequantised(base: nn.Module) -> Tensor:
+    weight = base.weight
+    if hasattr(weight, "full_tensor"):  # a DTensor shard (FSDP2)
+        weight = weight.full_tensor()
+    if getattr(weight, "quant_state", None) is not None:
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(weight.data, weight.quant_state)
+    if weight.dtype == torch.int8 and hasattr(weight, "SCB"):
+        from bitsandbytes.functional import int8_vectorwise_dequant
+
+        scale = weight.SCB if weight.SCB is not None else base.state.SCB
+        return int8_vectorwise_dequant(weight.data, scale)
+    if weight.dtype not in _PLAIN:
+        raise ModelError(
+            f"Expected weights in floating point or in bitsandbytes' 4 or 8 bits; got "
+            f"{type(base).__name__} with {weight.dtype}. Load the model without this quantisation."
+        )
+    return weight
