@@ -1,12 +1,15 @@
 """Tiny models for tests: one per family, and some whose right answer is known."""
 
 from tests.tiny.families import MOE_FAMILIES, POST_NORM_FAMILIES, TINY_FAMILIES, tiny_model
+from tests.tiny.planted import Planted, planted_model
 from tests.tiny.tokenizers import tiny_tokenizer
 
 __all__ = [
     "MOE_FAMILIES",
     "POST_NORM_FAMILIES",
     "TINY_FAMILIES",
+    "Planted",
+    "planted_model",
     "tiny_model",
     "tiny_tokenizer",
 ]
