@@ -11,7 +11,12 @@ T = TypeVar("T")
 
 
 def progress(
-    iterable: Iterable[T], total: int | None = None, label: str = "", *, shown: bool | None = None
+    iterable: Iterable[T],
+    total: int | None = None,
+    label: str = "",
+    *,
+    done: int = 0,
+    shown: bool | None = None,
 ) -> Iterator[T]:
     """Iterate over ``iterable`` and draw a bar on stderr.
 
@@ -19,6 +24,7 @@ def progress(
         iterable: what to walk through.
         total: how many items there are, where ``len`` does not tell.
         label: what is going on ("Locating add").
+        done: how many of ``total`` an earlier, interrupted run has done already.
         shown: True and False force the bar on and off. None (the default) asks the environment
             variable ``BRODMANN_PROGRESS`` (1 or 0), then whether stderr is a terminal.
 
@@ -27,7 +33,13 @@ def progress(
     """
     shown = _wanted() if shown is None else shown
     yield from tqdm(
-        iterable, desc=label or None, total=total, disable=not shown, leave=False, file=sys.stderr
+        iterable,
+        desc=label or None,
+        total=total,
+        initial=done,
+        disable=not shown,
+        leave=False,
+        file=sys.stderr,
     )
 
 

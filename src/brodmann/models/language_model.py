@@ -75,6 +75,14 @@ class LanguageModel:
         return self.hf.dtype
 
     @property
+    def pad_id(self) -> int:
+        """A token id to fill padded places with; they are masked, so that any will do."""
+        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if isinstance(candidate, int):
+                return candidate
+        return 0
+
+    @property
     def max_tokens(self) -> int | None:
         """The longest sequence the model was built for, where its config says so."""
         config = self.hf.config

@@ -107,7 +107,7 @@ class DenseSite(NeuronSite):
     def project(
         self, directions: Float[Tensor, "P D"], routing: Float[Tensor, "P E"] | None
     ) -> Float[Tensor, "P n"]:
-        """directions @ W_down."""
+        """<directions[p], column j of W_down>."""
         with dense_weight(self.down) as weight:
             return directions.to(weight.device) @ weight.to(directions.dtype)
 

@@ -1,0 +1,107 @@
+"""Bake an intervention into weights and save an ordinary checkpoint that needs no brodmann."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from brodmann.errors import InputError, ModelError
+from brodmann.interventions.belongs import check_neurons
+from brodmann.interventions.context import check_factor
+from brodmann.models.language_model import LanguageModel
+from brodmann.models.sites import DenseSite, ExpertSite, NeuronSite
+from brodmann.neurons import NeuronSet
+
+
+def bake(
+    model: LanguageModel,
+    neurons: NeuronSet,
+    folder: Path | str,
+    *,
+    by: float = 0.0,
+    force: bool = False,
+) -> None:
+    """Save the model with the neurons' columns of W_down multiplied by a factor.
+
+    The checkpoint is plain Hugging Face safetensors with the tokenizer beside it, and behaves as
+    the model inside ``with scaled(model, neurons, by)``. The model in memory is not changed.
+
+    Args:
+        model: the model to bake.
+        neurons: which neurons.
+        folder: where to write; files of the same name are replaced (the command line writes to
+            a temporary folder first).
+        by: the factor: 0 erases, 2 doubles.
+        force: use a set that was located on another model of the same shape.
+
+    Raises:
+        MismatchError: the set belongs to another model.
+        ModelError: weights that cannot be edited (packed by quantisation, wrapped by an adapter,
+            kept off the device, or shared between layers).
+        InputError: a factor that is not a finite number, or an empty set.
+    """
+    check_factor(by)
+    check_neurons(model, neurons, force=force)
+    if len(neurons) == 0:
+        raise InputError("Expected at least one neuron to bake; the set is empty.")
+    _check_editable(model)
+    state = dict(model.hf.state_dict())
+    names = {id(parameter): name for name, parameter in model.hf.named_parameters()}
+    for layer, site in enumerate(model.sites):
+        chosen = neurons.indices(layer)
+        if len(chosen):
+            weight = _down_weight(site)
+            state[names[id(weight)]] = _scaled_columns(site, weight, chosen, by)
+    model.hf.save_pretrained(folder, state_dict=state)
+    model.tokenizer.save_pretrained(folder)
+
+
+def _down_weight(site: NeuronSite) -> nn.Parameter:
+    if isinstance(site, ExpertSite):
+        return site.experts.down_proj
+    assert isinstance(site, DenseSite)
+    return site.down.weight
+
+
+@torch.no_grad()
+def _scaled_columns(site: NeuronSite, weight: Tensor, chosen: Tensor, by: float) -> Tensor:
+    scaled = weight.detach().clone()
+    chosen = chosen.to(weight.device)
+    if isinstance(site, ExpertSite):
+        transposed = getattr(site.experts, "is_transposed", False)
+        by_neuron = scaled if transposed else scaled.transpose(1, 2)
+        experts, columns = chosen // site.width, chosen % site.width
+        by_neuron[experts, columns] = by_neuron[experts, columns] * by
+        return scaled
+    by_neuron = scaled if _is_transposed(site) else scaled.T
+    by_neuron[chosen] = by_neuron[chosen] * by
+    return scaled
+
+
+def _is_transposed(site: NeuronSite) -> bool:
+    """Conv1D (GPT-2) keeps [in, out]; every linear layer keeps [out, in]."""
+    return isinstance(site, DenseSite) and not isinstance(site.down, nn.Linear)
+
+
+def _check_editable(model: LanguageModel) -> None:
+    if hasattr(model.hf, "peft_config"):
+        raise ModelError(
+            "Expected a model without adapters to bake; merge them first "
+            "(model.merge_and_unload()) and load the result."
+        )
+    if any(site.quantised for site in model.sites):
+        raise ModelError(
+            f"'{model.name}' keeps its down projections packed ({model.quantisation}), so that "
+            "they cannot be edited; load the full-precision model, or use erased() without baking."
+        )
+    pointers = [_down_weight(site) for site in model.sites]
+    if any(weight.is_meta for weight in pointers):
+        raise ModelError(
+            "Expected all weights in memory to bake them; some are offloaded by device_map. Load "
+            "the model with device='cpu'."
+        )
+    if len({weight.data_ptr() for weight in pointers}) < len(pointers):
+        raise ModelError(
+            "Two layers share one down projection, so that erasing a neuron of one would erase it "
+            "in both; use erased() without baking."
+        )
