@@ -1,0 +1,19 @@
+"""Data: what a capability is, as examples of it."""
+
+from brodmann.data.capabilities import capability_specs
+from brodmann.data.describe import Description, describe
+from brodmann.data.example import Example
+from brodmann.data.load import canonical_spec, load_examples
+from brodmann.data.spec import DataSpec
+from brodmann.data.write import write_examples
+
+__all__ = [
+    "DataSpec",
+    "Description",
+    "Example",
+    "canonical_spec",
+    "capability_specs",
+    "describe",
+    "load_examples",
+    "write_examples",
+]
