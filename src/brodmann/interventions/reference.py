@@ -54,7 +54,7 @@ def reference_activations(
         padded = right_padded([sequences[i] for i in batch], model.pad_id, model.device)
         flat = padded.attention_mask.reshape(-1).nonzero()[:, 0]
         with captured(model, flat) as layers:
-            model.decoder(**padded.inputs_for(model.decoder), use_cache=False)
+            model.decoder(input_ids=padded.input_ids, use_cache=False)  # padding stands behind
         for layer, found in layers.items():
             assert found.z is not None
             z = found.z.double().cpu()

@@ -10,6 +10,9 @@ from brodmann.errors import InputError
 from brodmann.localize.accumulate import ScoreSums
 from brodmann.storage import read_tensors, write_tensors
 
+SECONDS = 20.0
+"""How long work may be lost at a kill."""
+
 
 class Checkpoint:
     """The state of one accumulation in one file.
@@ -18,11 +21,10 @@ class Checkpoint:
     options, plan of batches); other work is refused.
     """
 
-    def __init__(self, path: Path | None, work: dict[str, Any], seconds: float = 20.0) -> None:
-        """Keep state at ``path`` (None: keep nothing), at most every ``seconds``."""
+    def __init__(self, path: Path | None, work: dict[str, Any]) -> None:
+        """Keep state at ``path`` (None: keep nothing)."""
         self.path = path
         self._work = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
-        self._seconds = seconds
         self._last = time.monotonic()
 
     def restore(self, sums: ScoreSums) -> int:
@@ -45,7 +47,7 @@ class Checkpoint:
 
     def save(self, sums: ScoreSums, batches: int, *, now: bool = False) -> None:
         """Write the state after ``batches`` batches, if it is time to."""
-        if self.path is None or not (now or time.monotonic() - self._last > self._seconds):
+        if self.path is None or not (now or time.monotonic() - self._last > SECONDS):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(self.path, sums.tensors(), {"work": self._work, "batches": str(batches)})

@@ -187,7 +187,9 @@ def _add_batch(
     owner = torch.tensor(rows)
     flat = torch.tensor(positions)
     with _observed(model, flat, projection, site) as (layers, norm_inputs):
-        model.decoder(**padded.inputs_for(model.decoder), use_cache=False)
+        # Padding stands behind and attention looks back only: no mask is needed, and without one
+        # no row is fully masked (which gives NaN in float64) and the fast kernels apply.
+        model.decoder(input_ids=padded.input_ids, use_cache=False)
     direction = token_directions(model, torch.tensor(targets), projection.dtype)
     if projection.final is not None:
         residual = norm_inputs[0].to(direction.device)

@@ -1,4 +1,4 @@
-"""Which tokens a method looks at: the tokens to read, the positions that predict, what they predict.
+"""Which tokens a method reads, at which positions it looks, and what these predict.
 
 The neuron's token is the last token of the teacher-forced prefix x + y_<m; it predicts y_m.
 """

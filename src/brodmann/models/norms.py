@@ -53,15 +53,20 @@ def read_norm(module: nn.Module, width: int, device: torch.device, dtype: torch.
     probe = torch.ones(1, 1, width, device=device, dtype=dtype)
     probe[..., 1::2] = -1
     answer = module(probe)
-    epsilon = _epsilon(module)
     accurate = torch.float64 if dtype == torch.float64 else torch.float32
     gain = (answer - module(-probe)).to(accurate) / (2 * probe.to(accurate))
+    epsilon = _epsilon(module, probe, gain)
     centred = torch.allclose(module(probe + 5), answer, rtol=1e-2, atol=1e-2)
     return Norm(gain[0, 0] * (1 + epsilon) ** 0.5, centred, epsilon)
 
 
-def _epsilon(module: nn.Module) -> float:
+def _epsilon(module: nn.Module, probe: Tensor, gain: Tensor) -> float:
     for name in _EPSILON_NAMES:
         if isinstance(value := getattr(module, name, None), float):
             return value
-    return 0.0
+    # OLMo writes its epsilon into the code: a small input shows it, since
+    # gain(a) / gain(1) = a sqrt(1 + eps) / sqrt(a^2 + eps) / a for an input of mean square a^2.
+    small = 1e-3
+    answer = module(probe * small) - module(-probe * small)
+    ratio = (answer.to(gain) / (2 * probe.to(gain)) / gain).square().mean()
+    return max(0.0, float(small**2 * (1 - ratio) / (ratio - small**2)))
