@@ -215,9 +215,7 @@ def _sites(hf: PreTrainedModel, row: Architecture) -> tuple[NeuronSite, ...]:
             f"'{hf.config.model_type}' has none there."
         )
     multiplier = getattr(hf.config, row.residual_multiplier) if row.residual_multiplier else 1.0
-    return tuple(
-        _site(layer, index, row, float(multiplier)) for index, layer in enumerate(layers)
-    )
+    return tuple(_site(layer, index, row, float(multiplier)) for index, layer in enumerate(layers))
 
 
 def _site(layer: nn.Module, index: int, row: Architecture, multiplier: float) -> NeuronSite:

@@ -42,9 +42,7 @@ def token_directions(
     return rows * logit_factor(model)
 
 
-def logits_from_normed(
-    model: LanguageModel, normed: Float[Tensor, "P D"]
-) -> Float[Tensor, "P V"]:
+def logits_from_normed(model: LanguageModel, normed: Float[Tensor, "P D"]) -> Float[Tensor, "P V"]:
     """Logits of the final norm's output: factor * (W_un x + b), soft-capped where the row says."""
     head = model.hf.get_output_embeddings()
     logits = head(normed) * logit_factor(model)
