@@ -1,7 +1,7 @@
 """`LanguageModel`: a Hugging Face causal LM, its tokenizer and where its neurons are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -13,7 +13,7 @@ from brodmann.models.architectures import Architecture
 from brodmann.models.sites import NeuronSite
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LanguageModel:
     """A causal language model as it is, with the places of its MLP neurons.
 
@@ -36,7 +36,14 @@ class LanguageModel:
     sites: Sequence[NeuronSite]
     fingerprint: str
     quantisation: str | None = None
-    notes: dict[str, object] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line: name, family, layers and neurons, dtype, device."""
+        rounded = f", {self.quantisation}" if self.quantisation else ""
+        return (
+            f"LanguageModel({self.name}: {self.hf.config.model_type}, {self.n_layers} layers, "
+            f"{self.n_neurons_total:,} neurons, {self.dtype}{rounded}, {self.device})"
+        )
 
     @property
     def n_layers(self) -> int:

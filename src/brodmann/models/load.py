@@ -203,7 +203,8 @@ def _runtime_quantisation(hf: PreTrainedModel) -> str | None:
     config = getattr(hf.config, "quantization_config", None)
     if config is None or not getattr(hf, "is_quantized", False):
         return None
-    return str(getattr(config, "quant_method", "quantised"))
+    method = getattr(config, "quant_method", "quantised")
+    return str(getattr(method, "value", method))
 
 
 def _sites(hf: PreTrainedModel, row: Architecture) -> tuple[NeuronSite, ...]:
