@@ -42,8 +42,8 @@ def new_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iterato
         InputError: when ``path`` holds something that may not be replaced, or cannot be written.
         RunError: when the disk is full.
     """
+    check_new_folder(path, overwrite)
     target = Path(path).resolve()
-    _check_free(target, Path(path), overwrite)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with _writing(Path(path)):
@@ -150,7 +150,13 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         ]
 
 
-def _check_free(target: Path, given: Path, overwrite: bool) -> None:
+def check_new_folder(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Refuse what :func:`new_folder` would refuse, before long work starts.
+
+    Raises:
+        InputError: when ``path`` holds something that may not be replaced.
+    """
+    given, target = Path(path), Path(path).resolve()
     if not target.exists():
         return
     if not target.is_dir():
