@@ -1,0 +1,57 @@
+"""Evaluation: generation, scoring, statistics, controls and collateral damage."""
+
+import sys
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+from brodmann.evaluate.collateral import Collateral, Neutral, collateral, read_neutral
+from brodmann.evaluate.controls import random_sets
+from brodmann.evaluate.dose import dose_response
+from brodmann.evaluate.evaluate import evaluate
+from brodmann.evaluate.evaluation import Evaluation
+from brodmann.evaluate.neutral import neutral_texts
+from brodmann.evaluate.scoring import SCORERS, Scorer
+from brodmann.evaluate.statistics import (
+    Difference,
+    Permutation,
+    bootstrap_interval,
+    holm,
+    mcnemar_p,
+    paired_difference,
+    permutation_p,
+    wilson_interval,
+)
+
+__all__ = [
+    "SCORERS",
+    "Collateral",
+    "Difference",
+    "Evaluation",
+    "Neutral",
+    "Permutation",
+    "Scorer",
+    "bootstrap_interval",
+    "collateral",
+    "dose_response",
+    "evaluate",
+    "holm",
+    "mcnemar_p",
+    "neutral_texts",
+    "paired_difference",
+    "permutation_p",
+    "random_sets",
+    "read_neutral",
+    "wilson_interval",
+]
+
+
+class _CallablePackage(ModuleType):
+    """``brodmann.evaluate`` names this package and the function in it: it is both."""
+
+    @wraps(evaluate)
+    def __call__(self, *args: Any, **kwargs: Any) -> Evaluation:
+        return evaluate(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,0 +1,199 @@
+"""Intervals and tests: how far a number may be trusted."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from brodmann.errors import InputError
+
+Interval = tuple[float, float]
+
+DRAWS_FOR_P = 19
+"""With fewer random draws no p below 0.05 can come out, and only the rank is given."""
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """Where an effect stands among the effects of random draws.
+
+    Attributes:
+        p: (1 + number of draws at least as large as the effect) / (1 + draws); None below
+            :data:`DRAWS_FOR_P` draws.
+        rank: 1 if the effect is larger than every draw's, at most draws + 1.
+        draws: the number of random draws.
+    """
+
+    p: float | None
+    rank: int
+    draws: int
+
+    def __str__(self) -> str:
+        if self.p is not None:
+            return f"p = {self.p:.3g} ({self.draws} draws)"
+        return f"rank {self.rank} of {self.draws + 1}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference, after minus before.
+
+    Attributes:
+        mean: the mean difference.
+        interval: its bootstrap interval.
+        p: exact McNemar p where both sides are right or wrong, else None.
+        n: pairs.
+    """
+
+    mean: float
+    interval: Interval
+    p: float | None
+    n: int
+
+
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a proportion.
+
+    Args:
+        successes: how many of ``n``; a fraction where ``n`` is an effective number of samples.
+        n: trials; 0 gives (0, 1).
+        confidence: the coverage.
+    """
+    if not 0 <= successes <= n:
+        raise InputError(f"Expected 0 to {n} successes out of {n}; got {successes}.")
+    if n == 0:
+        return 0.0, 1.0
+    z = _z(confidence)
+    rate = successes / n
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)  # exact, where rounding is not
+    return low, 1.0 if successes == n else min(1.0, centre + half)
+
+
+def bootstrap_interval(
+    values: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of the mean.
+
+    Args:
+        values: one number for each sample.
+        groups: which samples are not independent (the same expression in another context):
+            whole groups are drawn. None: every sample on its own.
+        confidence: the coverage.
+        draws: bootstrap samples.
+        seed: of the draws; equal arguments give equal intervals.
+
+    Returns:
+        (low, high); (nan, nan) without values.
+    """
+    if len(values) == 0:
+        return math.nan, math.nan
+    sums, sizes = _group_sums(np.asarray(values, dtype=np.float64), groups)
+    rng = np.random.default_rng(seed)
+    means = np.empty(draws)
+    for start in range(0, draws, 100):
+        counts = rng.multinomial(
+            len(sums), np.full(len(sums), 1 / len(sums)), size=min(100, draws - start)
+        )
+        means[start : start + 100] = (counts @ sums) / (counts @ sizes)
+    outside = (1 - confidence) / 2
+    low, high = np.quantile(means, [outside, 1 - outside])
+    return float(low), float(high)
+
+
+def paired_difference(
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Compare two measurements of the same samples, after minus before.
+
+    The interval is :func:`bootstrap_interval` of the differences; where all values are 0 or 1
+    (wrong or right), and the samples independent, McNemar's exact test is added.
+
+    Raises:
+        InputError: when the two do not have the same number of samples, or have none.
+    """
+    if len(before) != len(after) or len(before) == 0:
+        raise InputError(
+            f"Expected the same samples twice; got {len(before)} before and {len(after)} after."
+        )
+    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    independent = groups is None or len(set(groups)) == len(groups)
+    binary = {float(value) for value in (*before, *after)} <= {0.0, 1.0}
+    return Difference(
+        mean=float(differences.mean()),
+        interval=bootstrap_interval(
+            differences.tolist(), groups=groups, confidence=confidence, seed=seed
+        ),
+        p=mcnemar_p(before, after) if binary and independent else None,
+        n=len(before),
+    )
+
+
+def mcnemar_p(before: Sequence[float], after: Sequence[float]) -> float:
+    """Return McNemar's exact two-sided p for two series of right (1) and wrong (0) answers."""
+    pairs = [(bool(a), bool(b)) for a, b in zip(before, after, strict=True)]
+    lost, won = pairs.count((True, False)), pairs.count((False, True))
+    return float(stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+
+
+def permutation_p(effect: float, random: Sequence[float]) -> Permutation:
+    """Place an effect among those of random draws; larger effects are the more extreme ones.
+
+    p = (1 + number of draws >= effect) / (1 + draws), one-sided, never 0.
+    """
+    at_least = sum(1 for value in random if not value < effect)  # a NaN is no evidence
+    draws = len(random)
+    p = (1 + at_least) / (1 + draws) if draws >= DRAWS_FOR_P else None
+    return Permutation(p=p, rank=1 + at_least, draws=draws)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values, in the order given.
+
+    Sorted ascending, the i-th smallest of m (from 0) is multiplied by m - i; each is at least as
+    large as the one before it, and at most 1.
+
+    Raises:
+        InputError: when a p-value is not between 0 and 1.
+    """
+    if any(not 0 <= p <= 1 for p in p_values):
+        raise InputError(f"Expected p-values between 0 and 1; got {list(p_values)}.")
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    for place, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _z(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise InputError(f"Expected a confidence between 0 and 1; got {confidence}.")
+    return float(stats.norm.ppf((1 + confidence) / 2))
+
+
+def _group_sums(
+    values: np.ndarray, groups: Sequence[Hashable] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum and the size of each group of values."""
+    if groups is None:
+        return values, np.ones_like(values)
+    if len(groups) != len(values):
+        raise InputError(f"Expected a group for each of {len(values)} values; got {len(groups)}.")
+    numbers: dict[Hashable, int] = {}
+    index = np.asarray([numbers.setdefault(group, len(numbers)) for group in groups])
+    return np.bincount(index, weights=values), np.bincount(index).astype(np.float64)
