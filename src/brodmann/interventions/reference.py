@@ -12,7 +12,7 @@ from brodmann.models.activations import captured
 from brodmann.models.batches import plan_batches, right_padded, token_budget
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.tokens import tokenise_answers
-from brodmann.progress import progress
+from brodmann.progress import progress as progress_bar
 from brodmann.shapes import LayerNeuron
 
 
@@ -37,7 +37,7 @@ def reference_activations(
     examples: Sequence[Example],
     *,
     batch_size: int | Literal["auto"] = "auto",
-    show_progress: bool | None = None,
+    progress: bool | None = None,
 ) -> ReferenceActivations:
     """Average z and |z| of every neuron over every token of the examples (float64 sums).
 
@@ -50,7 +50,7 @@ def reference_activations(
     sequences = [answer.ids for answer in tokenise_answers(model, texts)]
     plan = plan_batches([len(ids) for ids in sequences], batch_size, token_budget(model.hf))
     total = torch.zeros(3, *model.real.shape, dtype=torch.float64)
-    for batch in progress(plan, len(plan), "Averaging activations", shown=show_progress):
+    for batch in progress_bar(plan, len(plan), "Averaging activations", shown=progress):
         padded = right_padded([sequences[i] for i in batch], model.pad_id, model.device)
         flat = padded.attention_mask.reshape(-1).nonzero()[:, 0]
         with captured(model, flat) as layers:

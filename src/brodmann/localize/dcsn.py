@@ -21,7 +21,7 @@ from brodmann.models.language_model import LanguageModel
 from brodmann.models.logits import final_norm_module, logit_factor, token_directions
 from brodmann.models.norms import Norm, read_norm
 from brodmann.neurons import NeuronScores
-from brodmann.progress import progress
+from brodmann.progress import progress as progress_bar
 
 SITES = ("down_in", "act")
 
@@ -37,7 +37,7 @@ def dcsn(
     chat_template: str = "off",
     batch_size: int | Literal["auto"] = "auto",
     checkpoint: Path | None = None,
-    show_progress: bool | None = None,
+    progress: bool | None = None,
 ) -> dict[str, NeuronScores]:
     """Score every neuron by what it adds to the answer token's logit, for several capabilities.
 
@@ -61,7 +61,7 @@ def dcsn(
         chat_template: ``"auto"`` puts the prompt into the user's turn.
         batch_size: sequences per batch, or ``"auto"``.
         checkpoint: a file to keep the running sums in, and to go on from.
-        show_progress: show a progress bar; by default on a terminal.
+        progress: True or False shows or hides the bar; None leaves it to the terminal.
 
     Returns:
         Capability -> scores, in logits per sample, values of shape [L, N].
@@ -83,7 +83,7 @@ def dcsn(
     keeper = Checkpoint(checkpoint, _work(model, samples, plan, options))
     done = keeper.restore(sums)
     projection = Projection.of(model, fold_norm)
-    batches = progress(plan[done:], len(plan), "Locating (dcsn)", done=done, shown=show_progress)
+    batches = progress_bar(plan[done:], len(plan), "Locating (dcsn)", done=done, shown=progress)
     for index, batch in enumerate(batches, start=done + 1):
         _add_batch(model, [samples[i] for i in batch], projection, site, sums)
         keeper.save(sums, index, now=index == len(plan))
