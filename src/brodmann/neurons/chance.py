@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import hypergeom
+from scipy.special import gammaln
 
 from brodmann.neurons.neuron_set import NeuronSet
 from brodmann.neurons.similarity import iou_of, max_ratio_of, overlap_of
@@ -86,9 +86,25 @@ def _intersection(
     lowest, probabilities = 0, np.ones(1)
     for a, b, n in zip(counts_a, counts_b, totals, strict=True):
         least = max(0, a + b - n)
-        support = np.arange(least, min(a, b) + 1)
-        probabilities = np.convolve(probabilities, hypergeom.pmf(support, n, a, b))
-        kept = np.flatnonzero(probabilities >= SMALLEST_P)
-        probabilities = probabilities[kept[0] : kept[-1] + 1]
-        lowest += least + int(kept[0])
+        first, layer = _cut(_hypergeometric(least, a, b, n))
+        cut, probabilities = _cut(np.convolve(probabilities, layer))
+        lowest += least + first + cut
     return lowest, probabilities
+
+
+def _hypergeometric(least: int, a: int, b: int, n: int) -> Float64[np.ndarray, "I"]:
+    """The probabilities that a and b of n things share ``least``, ``least + 1``, ... of them.
+
+    By logarithms of factorials: scipy's own is a hundred times slower at these sizes.
+    """
+    common = np.arange(least, min(a, b) + 1)
+    parts = np.stack([common, a - common, b - common, n - a - b + common])
+    logs = -gammaln(parts + 1).sum(0)
+    weights = np.exp(logs - logs.max())
+    return weights / weights.sum()
+
+
+def _cut(probabilities: Float64[np.ndarray, "I"]) -> tuple[int, Float64[np.ndarray, "J"]]:
+    """How many of the lowest values are cut off, and what is left between the tails."""
+    kept = np.flatnonzero(probabilities >= SMALLEST_P)
+    return int(kept[0]), probabilities[kept[0] : kept[-1] + 1]

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -72,7 +72,7 @@ class NeuronSet:
         mask: LayerNeuronMask,
         real: LayerNeuronMask | None = None,
         provenance: Provenance | None = None,
-    ) -> Self:
+    ) -> "NeuronSet":
         """Make a set of the neurons where ``mask`` is true.
 
         Args:
@@ -94,7 +94,7 @@ class NeuronSet:
         *,
         real: LayerNeuronMask | None = None,
         provenance: Provenance | None = None,
-    ) -> Self:
+    ) -> "NeuronSet":
         """Make a set of (layer, neuron) pairs of a model of ``n_layers`` by ``n_neurons``.
 
         Raises:
@@ -168,7 +168,7 @@ class NeuronSet:
             raise InputError(f"Expected a layer from 0 to {self.n_layers - 1}; got {layer}.")
         return self._mask[layer].nonzero()[:, 0]
 
-    def strongest(self, scores: Scored, fraction: int | float) -> Self:
+    def strongest(self, scores: Scored, fraction: int | float) -> "NeuronSet":
         """Return the given fraction of the set: its neurons with the largest ``|score|``.
 
         Raises:
@@ -183,24 +183,24 @@ class NeuronSet:
             mask, self._real, combined(f"strongest {fraction:g} of", self._provenance)
         )
 
-    def complement(self) -> Self:
+    def complement(self) -> "NeuronSet":
         """Return all neurons of the model that are not in the set."""
         return type(self)(self._real & ~self._mask, self._real, combined("not", self._provenance))
 
-    def difference(self, other: "NeuronSet") -> Self:
+    def difference(self, other: "NeuronSet") -> "NeuronSet":
         """Return the neurons that are in this set and not in the other: ``self - other``."""
         return self._combined("-", other, self._mask & ~other._mask_like(self))
 
-    def __or__(self, other: "NeuronSet") -> Self:
+    def __or__(self, other: "NeuronSet") -> "NeuronSet":
         return self._combined("|", other, self._mask | other._mask_like(self))
 
-    def __and__(self, other: "NeuronSet") -> Self:
+    def __and__(self, other: "NeuronSet") -> "NeuronSet":
         return self._combined("&", other, self._mask & other._mask_like(self))
 
-    def __sub__(self, other: "NeuronSet") -> Self:
+    def __sub__(self, other: "NeuronSet") -> "NeuronSet":
         return self.difference(other)
 
-    def __xor__(self, other: "NeuronSet") -> Self:
+    def __xor__(self, other: "NeuronSet") -> "NeuronSet":
         return self._combined("^", other, self._mask ^ other._mask_like(self))
 
     def _mask_like(self, other: "NeuronSet") -> LayerNeuronMask:
@@ -208,7 +208,7 @@ class NeuronSet:
         check_same_neurons(other._real, self._real, "sets")
         return self._mask
 
-    def _combined(self, operation: str, other: "NeuronSet", mask: LayerNeuronMask) -> Self:
+    def _combined(self, operation: str, other: "NeuronSet", mask: LayerNeuronMask) -> "NeuronSet":
         provenance = combined(operation, self._provenance, other._provenance)
         return type(self)(mask, self._real, provenance)
 
@@ -271,7 +271,7 @@ class NeuronSet:
         write_set(Path(folder), self._mask, self._real, self._provenance)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
+    def load(cls, folder: str | os.PathLike[str]) -> "NeuronSet":
         """Load a set from a folder that :meth:`save` or ``brodmann locate`` made.
 
         Raises:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -78,7 +78,7 @@ class NeuronScores:
         *,
         dtype: torch.dtype,
         provenance: Provenance,
-    ) -> Self:
+    ) -> "NeuronScores":
         """Make scores of running sums over samples.
 
         Args:
@@ -152,7 +152,7 @@ class NeuronScores:
     def _set(self, mask: LayerNeuronMask, rule: dict[str, Any]) -> NeuronSet:
         return NeuronSet(mask, self.real, self.provenance | {"rule": rule})
 
-    def contrast(self, others: Sequence["NeuronScores"]) -> Self:
+    def contrast(self, others: Sequence["NeuronScores"]) -> "NeuronScores":
         """Return these scores minus the mean of the others': what is specific, not common.
 
         The variance is such that ``standard_error`` is that of the difference when the samples of
@@ -187,7 +187,7 @@ class NeuronScores:
             self.provenance | {"contrast": against},
         )
 
-    def half(self, which: int) -> Self:
+    def half(self, which: int) -> "NeuronScores":
         """Return the scores of the even (0) or the odd (1) blocks of samples.
 
         Raises:
@@ -198,7 +198,9 @@ class NeuronScores:
         even = (torch.arange(len(self.block_counts)) % 2 == which).long()
         return self.reweighted(even, {"half": which})
 
-    def reweighted(self, times: Int[Tensor, "K"], note: dict[str, Any] | None = None) -> Self:
+    def reweighted(
+        self, times: Int[Tensor, "K"], note: dict[str, Any] | None = None
+    ) -> "NeuronScores":
         """Return the scores of a sample in which each block occurs so many times.
 
         The variance of one sample's score stays that of all samples.
@@ -249,7 +251,7 @@ class NeuronScores:
         write_tensors(Path(folder) / FILE, tensors, metadata)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
+    def load(cls, folder: str | os.PathLike[str]) -> "NeuronScores":
         """Load scores from a folder that :meth:`save` or ``brodmann locate`` made.
 
         Raises:

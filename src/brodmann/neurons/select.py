@@ -159,7 +159,7 @@ DISPERSIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _is_idle(
-    group: Float[Tensor, "n"], spread: Float[Tensor, ""], sigma: float, dispersion: str
+    group: Float[Tensor, "n"], spread: Float[Tensor, ""], sigma: int | float, dispersion: str
 ) -> bool:
     # Equal scores have a dispersion of rounding errors: compare the scores themselves.
     if bool(spread == 0) or bool(group.min() == group.max()):
@@ -167,7 +167,7 @@ def _is_idle(
     return dispersion == "std" and not can_fire(group.numel(), sigma)
 
 
-def _warn_of_idle(idle: list[int | None], sigma: float, dispersion: str) -> None:
+def _warn_of_idle(idle: list[int | None], sigma: int | float, dispersion: str) -> None:
     if not idle:
         return
     where = "" if idle == [None] else f" in layers {', '.join(map(str, idle))}"
@@ -205,7 +205,7 @@ def check_finite(values: LayerNeuron, real: LayerNeuronMask) -> None:
         )
 
 
-def _check_number(holds: bool, expected: str, given: float) -> None:
+def _check_number(holds: bool, expected: str, given: int | float) -> None:
     if not holds:
         raise InputError(f"Expected {expected}; got {given}.")
 

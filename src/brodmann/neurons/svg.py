@@ -90,7 +90,7 @@ def extremes(values: LayerNeuron, bin_size: int) -> Float[Tensor, "L bins"]:
     return padded.gather(2, padded.abs().argmax(2, keepdim=True))[..., 0].clone()
 
 
-def _picture(shapes: Sequence[str], height: float, title: str, caption: str) -> str:
+def _picture(shapes: Sequence[str], height: int | float, title: str, caption: str) -> str:
     style = "font-family:sans-serif;font-size:12px"
     return (
         f'<div style="{style}"><div><b>{escape(title)}</b></div>'
@@ -101,10 +101,10 @@ def _picture(shapes: Sequence[str], height: float, title: str, caption: str) -> 
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+def _text(x: int | float, y: int | float, text: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+def _line(x1: int | float, y1: int | float, x2: int | float, y2: int | float) -> str:
     ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
     return f'<line {ends} stroke="currentColor" stroke-opacity="0.4"/>'
