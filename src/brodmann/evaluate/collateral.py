@@ -45,7 +45,7 @@ class Collateral:
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Neutral:
     """Neutral text as the unedited model reads it, to compare any number of edits with.
 
@@ -132,13 +132,13 @@ def _windows(model: LanguageModel, texts: Sequence[str]) -> list[list[int]]:
     return windows
 
 
-@torch.no_grad()
 def _log_probs(
     model: LanguageModel, batches: Sequence[PaddedBatch]
 ) -> Iterator[Float[Tensor, "_ V"]]:
     """Yield each batch's log-probabilities behind every token that has one after it."""
     for batch in batches:
-        logits = model.hf(**batch.inputs_for(model.hf), use_cache=False).logits
+        with torch.no_grad():
+            logits = model.hf(**batch.inputs_for(model.hf), use_cache=False).logits
         logits = logits[:, :-1][_followed(batch).to(logits.device)]
         wide = logits if logits.dtype == torch.float64 else logits.float()
         yield wide.log_softmax(-1)

@@ -1,7 +1,6 @@
 """Random sets of neurons of exactly the same size: what an effect is compared with."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from brodmann.errors import InputError
 from brodmann.neurons.neuron_set import NeuronSet
 from brodmann.shapes import LayerNeuron, LayerNeuronMask
 
-Match = Literal["layer", "activation", "none"]
+MATCHES = ("layer", "activation", "none")
+"""What a random set may have in common with the set it stands beside."""
 
 NORM_BINS = 10
 """Bins of equal count that ``match="activation"`` sorts a layer's neurons into."""
@@ -21,7 +21,7 @@ NORM_BINS = 10
 def random_sets(
     neurons: NeuronSet,
     n_draws: int,
-    match: Match = "layer",
+    match: str = "layer",
     *,
     seed: int = 0,
     avoid: NeuronSet | None = None,
@@ -46,8 +46,8 @@ def random_sets(
     Raises:
         InputError: when a layer (or the model) has too few neurons, or an argument is off.
     """
-    if match not in get_args(Match):
-        raise InputError(f"Expected match {', '.join(get_args(Match))}; got '{match}'.")
+    if match not in MATCHES:
+        raise InputError(f"Expected match {', '.join(MATCHES)}; got '{match}'.")
     if n_draws < 0:
         raise InputError(f"Expected 0 or more draws; got {n_draws}.")
     if match == "activation" and (norms is None or norms.shape != neurons.mask.shape):
@@ -125,7 +125,7 @@ def _draw(
     counts = np.bincount(strata[wanted].numpy(), minlength=NORM_BINS)
     candidates = rng.permutation(pool.flatten().nonzero()[:, 0].numpy())
     bins = strata.flatten().numpy()[candidates]
-    left = [list(candidates[bins == number]) for number in range(NORM_BINS)]
+    left = [candidates[bins == number].tolist() for number in range(NORM_BINS)]
     chosen: list[int] = []
     short: list[int] = []
     for number, count in enumerate(counts):
@@ -135,7 +135,7 @@ def _draw(
     for number in short:
         chosen.append(_nearest(left, number).pop())
     drawn = torch.zeros(pool.numel(), dtype=torch.bool)
-    drawn[torch.tensor(np.array(chosen, dtype=np.int64))] = True
+    drawn[torch.tensor(chosen, dtype=torch.long)] = True
     return drawn.view_as(pool)
 
 

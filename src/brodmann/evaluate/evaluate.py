@@ -14,7 +14,6 @@ from brodmann.evaluate.likelihood import Likelihood, choice_likelihoods
 from brodmann.evaluate.questions import Question, make_questions
 from brodmann.evaluate.reading import plan_reading, read
 from brodmann.models.language_model import LanguageModel
-from brodmann.models.tokens import ChatTemplate
 from brodmann.progress import progress as progress_bar
 
 _KEPT_META = ("capability", "expression", "operators", "task", "lang")
@@ -27,7 +26,7 @@ def evaluate(
     scorer: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
     max_new_tokens: int | None = None,
-    chat_template: ChatTemplate = "off",
+    chat_template: str = "off",
     progress: bool | None = None,
 ) -> Evaluation:
     """Let a model answer examples, as it is or inside an intervention.

@@ -1,5 +1,6 @@
 """`Evaluation`: what a model scored on a set of examples, per example and together."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -124,14 +125,13 @@ class Evaluation:
         """
         summary = read_json(Path(folder) / SUMMARY_FILE)
         rows = read_rows(Path(folder) / ROWS_FILE)
-        for name in ("interval", "margin_interval"):
-            summary[name] = tuple(summary.get(name, ()))
-        try:
-            return cls(rows=rows, **summary)
-        except TypeError:
+        wanted = {entry.name for entry in fields(cls) if entry.name != "rows"}
+        if not isinstance(summary, dict) or set(summary) != wanted:
             raise InputError(
                 f"Expected an evaluation in {folder}; it holds something else. Evaluate again."
-            ) from None
+            )
+        ends = {name: _ends(summary[name]) for name in ("interval", "margin_interval")}
+        return cls(rows=rows, **(summary | ends))
 
     def __repr__(self) -> str:
         low, high = self.interval
@@ -162,6 +162,12 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         return evaluation_html(self.table(), self.accuracy, self.interval, self.chance)
+
+
+def _ends(interval: Sequence[float | None]) -> Interval:
+    """Return the ends of an interval as it stands in JSON, which has no NaN."""
+    low, high = (math.nan if end is None else float(end) for end in interval)
+    return low, high
 
 
 def _unit(index: int, row: Mapping[str, Any]) -> object:

@@ -8,7 +8,7 @@ from brodmann.data.example import Example
 from brodmann.errors import DataError, InputError
 from brodmann.evaluate.scoring import SCORERS, Scorer, integer
 from brodmann.models.language_model import LanguageModel
-from brodmann.models.tokens import ChatTemplate, TokenisedAnswer, tokenise_answers
+from brodmann.models.tokens import TokenisedAnswer, tokenise_answers
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def make_questions(
     examples: Sequence[Example],
     scorer: str = "auto",
     max_new_tokens: int | None = None,
-    chat_template: ChatTemplate = "off",
+    chat_template: str = "off",
 ) -> list[Question]:
     """Choose each example's scorer and tokenise it with its answer or options.
 

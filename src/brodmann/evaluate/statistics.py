@@ -10,6 +10,7 @@ from scipy import stats
 from brodmann.errors import InputError
 
 Interval = tuple[float, float]
+Number = int | float
 
 DRAWS_FOR_P = 19
 """With fewer random draws no p below 0.05 can come out, and only the rank is given."""
@@ -53,7 +54,7 @@ class Difference:
     n: int
 
 
-def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Interval:
+def wilson_interval(successes: Number, n: Number, confidence: float = 0.95) -> Interval:
     """Return Wilson's score interval of a proportion.
 
     Args:
@@ -74,7 +75,7 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Int
 
 
 def bootstrap_interval(
-    values: Sequence[float],
+    values: Sequence[Number],
     *,
     groups: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
@@ -110,8 +111,8 @@ def bootstrap_interval(
 
 
 def paired_difference(
-    before: Sequence[float],
-    after: Sequence[float],
+    before: Sequence[Number],
+    after: Sequence[Number],
     *,
     groups: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
@@ -142,14 +143,14 @@ def paired_difference(
     )
 
 
-def mcnemar_p(before: Sequence[float], after: Sequence[float]) -> float:
+def mcnemar_p(before: Sequence[Number], after: Sequence[Number]) -> float:
     """Return McNemar's exact two-sided p for two series of right (1) and wrong (0) answers."""
     pairs = [(bool(a), bool(b)) for a, b in zip(before, after, strict=True)]
     lost, won = pairs.count((True, False)), pairs.count((False, True))
     return float(stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
-def permutation_p(effect: float, random: Sequence[float]) -> Permutation:
+def permutation_p(effect: Number, random: Sequence[Number]) -> Permutation:
     """Place an effect among those of random draws; larger effects are the more extreme ones.
 
     p = (1 + number of draws >= effect) / (1 + draws), one-sided, never 0.
@@ -160,7 +161,7 @@ def permutation_p(effect: float, random: Sequence[float]) -> Permutation:
     return Permutation(p=p, rank=1 + at_least, draws=draws)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[Number]) -> list[float]:
     """Return Holm's adjusted p-values, in the order given.
 
     Sorted ascending, the i-th smallest of m (from 0) is multiplied by m - i; each is at least as

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from brodmann.errors import DataError, InputError
 from brodmann.models.language_model import LanguageModel
-
-ChatTemplate = Literal["auto", "off"]
-"""Whether the prompt is wrapped as the user's turn of a chat."""
 
 Span = tuple[int, int]
 
@@ -46,7 +43,7 @@ def tokenise_answer(
     prompt: str,
     delimiter: str,
     answer: str,
-    chat_template: ChatTemplate = "off",
+    chat_template: str = "off",
 ) -> TokenisedAnswer:
     """Tokenise one question with its answer; see :func:`tokenise_answers`."""
     return tokenise_answers(model, [(prompt, delimiter, answer)], chat_template)[0]
@@ -55,7 +52,7 @@ def tokenise_answer(
 def tokenise_answers(
     model: LanguageModel,
     texts: Sequence[tuple[str, str, str]],
-    chat_template: ChatTemplate = "off",
+    chat_template: str = "off",
 ) -> list[TokenisedAnswer]:
     """Tokenise questions with their answers, all in one call of the tokenizer.
 
