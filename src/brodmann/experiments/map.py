@@ -1,10 +1,35 @@
 """`run_map`: the whole story of a model's capabilities, from locating neurons to a verdict."""
 
-from collections.abc import Callable
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from brodmann.environment import environment, peak_device_memory_bytes, peak_memory_bytes
 from brodmann.experiments.map_config import MapConfig
+from brodmann.experiments.map_data import MapData, load_data
+from brodmann.experiments.map_effects import effect_tables
+from brodmann.experiments.map_erase import Measurer
+from brodmann.experiments.map_jobs import plan_jobs
+from brodmann.experiments.map_locate import locate_variant
+from brodmann.experiments.map_sets import MapSet, score_name, select_sets, set_rows
+from brodmann.experiments.map_similarity import convergence_rows, similarity_rows
+from brodmann.experiments.map_summary import summary
+from brodmann.experiments.map_verdict import verdict
+from brodmann.experiments.partial import Partial, say
+from brodmann.models.batches import token_budget
 from brodmann.models.language_model import LanguageModel
+from brodmann.models.tokens import tokenise_answers
+from brodmann.neurons import NeuronScores
+from brodmann.storage import new_folder, plain, write_json, write_rows
+
+Located = Mapping[str, Mapping[str, NeuronScores]]
+Tables = dict[str, list[dict[str, Any]]]
 
 
 def run_map(
@@ -17,6 +42,9 @@ def run_map(
     finish: Callable[[Path], object] | None = None,
 ) -> Path:
     """Map a model's capabilities and write the result to a folder.
+
+    The folder holds ``run.json``, ``scores/NAME`` and ``sets/NAME`` (accepted wherever a set is),
+    ``results.json`` (every table) and one ``NAME.parquet`` for each table.
 
     Args:
         model: the model.
@@ -31,6 +59,165 @@ def run_map(
         The folder.
 
     Raises:
-        InputError: when the folder cannot be written, or ``<out>.partial`` is of other work.
+        InputError: when the folder cannot be written, ``<out>.partial`` is of other work, or the
+            data cannot be used.
     """
-    raise NotImplementedError
+    out = Path(out)
+    _check_free(out, overwrite)
+    start = time.perf_counter()
+    data = load_data(config)
+    batch_size = _batch_size(model, data, config)
+    partial = Partial(
+        out.with_name(out.name + ".partial"),
+        _work(model, data, config),
+        resume=resume,
+        plan={"batch_size": batch_size},
+    )
+    batch_size = partial.plan["batch_size"]
+    located = _located(model, data, config, batch_size, partial)
+    sets = select_sets(located, config)
+    tables = _tables(model, data, config, located, sets, batch_size, partial)
+    with new_folder(out, overwrite) as new:
+        _write(new, located, sets, tables)
+        about = _about(model, data, config, batch_size)
+        about["wall_seconds"] = _times(partial, start)
+        about["memory"] = {"host": peak_memory_bytes(), "device": peak_device_memory_bytes()}
+        write_json(new / "run.json", about)
+        if finish is not None:
+            finish(new)
+    partial.discard()
+    return out
+
+
+def _located(
+    model: LanguageModel, data: MapData, config: MapConfig, batch_size: int, partial: Partial
+) -> Located:
+    located = {}
+    for variant in data.variants:
+        count = sum(len(half) for halves in variant.halves.values() for half in halves)
+        say(f"Locating ({config.method}) on {variant.name}: {count} examples")
+        checkpoint = partial.folder / f"locate-{variant.name}.safetensors"
+        with partial.timed(f"locate/{variant.name}"):
+            located[variant.name] = locate_variant(model, variant, config, batch_size, checkpoint)
+    return located
+
+
+def _tables(
+    model: LanguageModel,
+    data: MapData,
+    config: MapConfig,
+    located: Located,
+    sets: list[MapSet],
+    batch_size: int,
+    partial: Partial,
+) -> Tables:
+    """Measure, and make every table of the map, the verdict last."""
+    say("Comparing sets")
+    compared = partial.piece(
+        "compare/similarity", lambda: list(similarity_rows(sets, located, config))
+    )
+    settled = partial.piece("compare/convergence", lambda: convergence_rows(sets, config))
+    total = sum(parameter.numel() for parameter in model.hf.parameters())
+    tables: Tables = {
+        "data": data.rows(),
+        "tests": [dict(row) for row in data.test_rows],
+        "sets": set_rows(sets, [site.parameters_per_neuron for site in model.sites], total),
+        "similarity": compared[0],
+        "specificity": compared[1],
+        "convergence": settled,
+    }
+    measurer = Measurer(model, data.tests, batch_size, partial)
+    wanted = [one for one in sets if one.variant in config.erased_answers]
+    jobs = plan_jobs(wanted, data.capabilities, config, measurer.magnitudes)
+    tables |= effect_tables(measurer.run(jobs), config)
+    tables["verdict"] = verdict(tables, config.thresholds)
+    sentences = summary(tables["verdict"], tables["base"], preset=config.preset)
+    tables["summary"] = [{"sentence": sentence} for sentence in sentences]
+    return tables
+
+
+def _write(folder: Path, located: Located, sets: list[MapSet], tables: Tables) -> None:
+    for variant, scores in located.items():
+        for capability, found in scores.items():
+            place = folder / "scores" / score_name(capability, variant, list(scores))
+            place.mkdir(parents=True)
+            found.write_into(place)
+    for one in sets:
+        place = folder / "sets" / one.name
+        place.mkdir(parents=True)
+        one.neurons.write_into(place)
+    for name, rows in tables.items():
+        if rows:
+            write_rows(folder / f"{name}.parquet", rows)
+    # The answers themselves are many; everything else is small.
+    write_json(folder / "results.json", {k: v for k, v in tables.items() if k != "items"})
+
+
+def _about(
+    model: LanguageModel, data: MapData, config: MapConfig, batch_size: int
+) -> dict[str, Any]:
+    return {
+        "experiment": "map",
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "architecture": model.architecture.name,
+        "quantisation": model.quantisation,
+        "layers": model.n_layers,
+        "neurons": model.n_neurons_total,
+        "parameters": sum(parameter.numel() for parameter in model.hf.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+        "config": asdict(config),
+        "seed": config.seed,
+        "data": {variant.name: dict(variant.specs) for variant in data.variants},
+        "batch_size": batch_size,
+        "environment": environment(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _times(partial: Partial, start: float) -> dict[str, float]:
+    """Seconds of each stage, earlier runs of the same work included, and of this run in all."""
+    times = {stage: round(seconds, 2) for stage, seconds in partial.seconds().items()}
+    return times | {"this_run": round(time.perf_counter() - start, 2)}
+
+
+def _work(model: LanguageModel, data: MapData, config: MapConfig) -> dict[str, Any]:
+    """Everything that decides the bits of the result."""
+    examples = [
+        [e.prompt, e.delimiter, e.answer, list(e.choices)]
+        for variant in data.variants
+        for halves in variant.halves.values()
+        for half in halves
+        for e in half
+    ] + [[e.prompt, e.delimiter, e.answer, list(e.choices)] for t in data.tests.values() for e in t]
+    return plain(asdict(config)) | {
+        "model": model.fingerprint,
+        "dtype": str(model.dtype),
+        "device": model.device.type,
+        "examples": hashlib.sha256(json.dumps(examples).encode()).hexdigest(),
+    }
+
+
+def _batch_size(model: LanguageModel, data: MapData, config: MapConfig) -> int:
+    """Sequences in a batch: one number for all of the run, kept when it is resumed.
+
+    The budget of tokens over the longest sequence; on a GPU it depends on what memory is free.
+    """
+    if config.batch_size != "auto":
+        return config.batch_size
+    examples = [e for v in data.variants for h in v.halves.values() for half in h for e in half]
+    examples += [e for items in data.tests.values() for e in items]
+    texts = [(e.prompt, e.delimiter, e.answer) for e in examples]
+    longest = max(len(answer.ids) for answer in tokenise_answers(model, texts))
+    return max(1, token_budget(model.hf) // longest)
+
+
+class _FreeError(Exception):
+    """Ends the trial below."""
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that could not be written at the end now, before the work is done."""
+    with contextlib.suppress(_FreeError), new_folder(out, overwrite):
+        raise _FreeError

@@ -115,7 +115,7 @@ class MapConfig:
 _SMALL_NUMBERS: Mapping[str, str | int | bool] = {
     "template": "plain",
     "shots": 4,
-    "max": 9,
+    "max": 12,
     "repeat": True,
 }
 

@@ -1,0 +1,201 @@
+"""What the numbers of a map support, in plain words: a pure function of its rows.
+
+Every verdict compares an interval with a level, so that "undecided at this size" is an answer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from brodmann.experiments.map_config import MIN_DRAWS_FOR_P, Thresholds
+
+Row = Mapping[str, Any]
+Tables = Mapping[str, Sequence[Row]]
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided at this size"
+
+CLAIMS = {
+    "cohesive": "two samples of the capability give the same set",
+    "relevant": "erasing the set harms its capability more than any random set of its size",
+    "separable": "other capabilities' sets are different neurons",
+    "specific": "erasing the set harms its capability more than each other one",
+    "breaking": "erasing the set breaks the model on neutral text",
+    "answer_bound": "the set stands for the answers' tokens, not the operation",
+}
+"""The claims that a verdict is about, in the order they are told."""
+
+_ALPHA = 0.05
+
+
+def verdict(tables: Tables, thresholds: Thresholds) -> list[dict[str, Any]]:
+    """Judge every claim for every set that was erased (and cohesion for the others).
+
+    Args:
+        tables: the map's rows by table name.
+        thresholds: where verdicts change.
+
+    Returns:
+        Rows of ``set``, ``capability``, ``variant``, ``rule``, ``claim``, ``verdict`` and
+        ``because`` (a sentence with the numbers).
+    """
+    judges: dict[str, Callable[[Row, Tables, Thresholds], tuple[str, str] | None]] = {
+        "cohesive": _cohesive,
+        "relevant": _relevant,
+        "separable": _separable,
+        "specific": _specific,
+        "breaking": _breaking,
+        "answer_bound": _answer_bound,
+    }
+    rows = []
+    for one in tables["sets"]:
+        for claim, judge in judges.items():
+            judged = _empty(one, claim) or judge(one, tables, thresholds)
+            if judged is not None:
+                kept = {key: one[key] for key in ("set", "capability", "variant", "rule")}
+                rows.append(kept | {"claim": claim, "verdict": judged[0], "because": judged[1]})
+    return rows
+
+
+def _empty(one: Row, claim: str) -> tuple[str, str] | None:
+    if one["neurons"]:
+        return None
+    return (NOT_SUPPORTED, "The rule selected no neurons.") if claim == "cohesive" else None
+
+
+def _cohesive(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+    row = _one(tables["similarity"], kind="cohesion", a=one["capability"], **_which(one))
+    if row is None or row["value"] is None:
+        return NOT_SUPPORTED, "The halves select no neurons."
+    told = (
+        f"Two samples share {_ratio(row)} of the larger set; layer-matched chance "
+        f"{row['chance_layer_matched']:.3f}, p {_p(row['p_layer_matched'])}."
+    )
+    above = row["p_layer_matched"] is not None and row["p_layer_matched"] < _ALPHA
+    if row["low"] is None:
+        return UNDECIDED, told
+    if above and row["low"] >= thresholds.cohesive:
+        return SUPPORTED, told
+    return (NOT_SUPPORTED if not above or row["high"] < thresholds.cohesive else UNDECIDED), told
+
+
+def _relevant(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+    row = _one(tables["erasure"], set=one["set"], own=True)
+    if row is None or "random_draws" not in row or row["random_draws"] is None:
+        return None
+    base = _one(tables["base"], capability=one["capability"])
+    effect, unit = ("d_margin", " nats") if base and base["near_floor"] else ("d_accuracy", "")
+    name = "margin" if effect == "d_margin" else "accuracy"
+    low, high = row[f"{effect}_low"], row[f"{effect}_high"]
+    rank, draws = row[f"random_{effect}_rank"], row["random_draws"]
+    told = (
+        f"Its {name} changes by {row[effect]:+.2f}{unit} [{low:+.2f}, {high:+.2f}]; the worst of "
+        f"{draws} layer-matched random sets by {row[f'random_{effect}_worst']:+.2f}; "
+    )
+    p = row.get(f"random_{effect}_p_holm") if draws >= MIN_DRAWS_FOR_P else None
+    told += f"p {_p(p)} (Holm)." if p is not None else f"rank {rank} of {draws + 1}, no p."
+    if effect == "d_margin":
+        told += (
+            f" Accuracy cannot tell: it starts at {base['accuracy']:.2f}, not above always "
+            f"giving the commonest answer ({max(base['chance'], base['majority']):.2f})."
+            if base
+            else ""
+        )
+    if low >= 0 or rank > 1 + draws // 20:
+        return NOT_SUPPORTED, told
+    if high < 0 and (p is None or p < _ALPHA) and high < row[f"random_{effect}_worst"]:
+        return SUPPORTED, told
+    if high < 0 and p is not None and p < _ALPHA:
+        return SUPPORTED, told
+    return UNDECIDED, told
+
+
+def _separable(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+    row = _one(tables["specificity"], set=one["set"])
+    if row is None or row["within"] is None or row["across"] is None:
+        return None
+    limit = thresholds.separable * row["within"]
+    told = (
+        f"It shares {row['across']:.2f} [{_number(row['across_low'])}, "
+        f"{_number(row['across_high'])}] with other capabilities' sets and {row['within']:.2f} "
+        f"with itself from another sample; separable is below {limit:.2f}."
+    )
+    if row["across_low"] is None:
+        return UNDECIDED, told
+    if row["across_high"] < limit:
+        return SUPPORTED, told
+    return (NOT_SUPPORTED if row["across_low"] > limit else UNDECIDED), told
+
+
+def _specific(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+    rows = [r for r in tables["specificity_of_effects"] if r["set"] == one["set"]]
+    if not rows:
+        return None
+    hardest = min(rows, key=lambda row: row["d_margin"])
+    told = (
+        f"The fall of its own margin minus that of {hardest['other']} (the other capability "
+        f"closest to it) is {hardest['d_margin']:+.2f} nats [{hardest['d_margin_low']:+.2f}, "
+        f"{hardest['d_margin_high']:+.2f}]; of accuracy {hardest['d_accuracy']:+.2f} "
+        f"[{hardest['d_accuracy_low']:+.2f}, {hardest['d_accuracy_high']:+.2f}]."
+    )
+    own = _one(tables["erasure"], set=one["set"], own=True)
+    if own is not None and own["d_margin"] >= 0:
+        return NOT_SUPPORTED, "Erasing it does not lower its own margin. " + told
+    if all(row["d_margin_low"] > 0 for row in rows):
+        return SUPPORTED, told
+    return (NOT_SUPPORTED if any(row["d_margin_high"] <= 0 for row in rows) else UNDECIDED), told
+
+
+def _breaking(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+    rows = [r for r in tables["collateral"] if r["set"] == one["set"]]
+    own = _one(rows, kind="located")
+    if own is None or own["perplexity_ratio"] is None:
+        return None if own is None else (SUPPORTED, "Perplexity on neutral text is infinite.")
+    ratio = own["perplexity_ratio"]
+    drawn = [r["perplexity_ratio"] or float("inf") for r in rows if r["kind"] == "layer"]
+    told = f"Perplexity on neutral text times {ratio:.2f}, KL {own['kl']:.2f} nats"
+    if not drawn:
+        return UNDECIDED, told + "; no random sets to compare with."
+    told += f"; random sets times {min(drawn):.2f} to {max(drawn):.2f} ({len(drawn)} draws)."
+    if ratio >= thresholds.broken:
+        return (SUPPORTED if ratio > max(drawn) else UNDECIDED), told
+    return NOT_SUPPORTED, told
+
+
+def _answer_bound(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+    if one["variant"] != "free":
+        return None
+    row = _one(tables["similarity"], kind="answers", a=one["capability"], rule=one["rule"])
+    within = _one(tables["specificity"], set=one["set"])
+    if row is None or within is None or row["value"] is None or not within["within"]:
+        return None
+    limit = thresholds.same_set * within["within"]
+    told = (
+        f"With the same answers for all operators the rule finds {_ratio(row)} of the same "
+        f"neurons; a set that stands for the operation keeps more than {limit:.2f}."
+    )
+    if row["low"] is None:
+        return UNDECIDED, told
+    if row["low"] > limit:
+        return NOT_SUPPORTED, told
+    return (SUPPORTED if row["high"] < limit else UNDECIDED), told
+
+
+def _which(one: Row) -> dict[str, Any]:
+    return {"variant": one["variant"], "rule": one["rule"]}
+
+
+def _one(rows: Sequence[Row], **cells: Any) -> Row | None:
+    return next((r for r in rows if all(r.get(k) == v for k, v in cells.items())), None)
+
+
+def _ratio(row: Row) -> str:
+    return f"{row['value']:.2f} [{_number(row['low'])}, {_number(row['high'])}]"
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2f}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
