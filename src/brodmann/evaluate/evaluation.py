@@ -130,7 +130,9 @@ class Evaluation:
             raise InputError(
                 f"Expected an evaluation in {folder}; it holds something else. Evaluate again."
             )
-        ends = {name: _ends(summary[name]) for name in ("interval", "margin_interval")}
+        ends: dict[str, Any] = {
+            name: _ends(summary[name]) for name in ("interval", "margin_interval")
+        }
         return cls(rows=rows, **(summary | ends))
 
     def __repr__(self) -> str:
