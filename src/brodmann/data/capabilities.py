@@ -6,7 +6,7 @@ from collections.abc import Callable
 from brodmann.data.arithmetic.expressions import OPERATORS
 from brodmann.data.load import canonical_spec
 from brodmann.data.spec import DataSpec, read_value
-from brodmann.errors import DataError
+from brodmann.errors import DataError, InputError
 from brodmann.registry import Registry
 
 Family = Callable[[DataSpec], dict[str, DataSpec]]
@@ -34,7 +34,7 @@ def capability_specs(name: str, **options: str | int | bool) -> dict[str, str]:
 
     Raises:
         UnknownNameError: when there is no such family, set or option.
-        DataError: when the text cannot be parsed, names one capability only, or one twice.
+        DataError: when the text cannot be parsed, or names one capability twice.
     """
     if _LABEL.match(name):
         specs = _labelled(name)
@@ -67,16 +67,16 @@ def _labelled(text: str) -> dict[str, DataSpec]:
             raise DataError(f"Expected each capability once; '{match[1]}' is twice in '{text}'.")
         specs[match[1]] = _known(value, match[1], text)
         position += 1
-    if len(specs) < 2:
-        raise DataError(f"Expected two capabilities or more to compare; got '{text}'.")
     return specs
 
 
 def _known(value: str, label: str, text: str) -> DataSpec:
     try:
         return canonical_spec(value)
-    except DataError as error:
-        raise DataError(f"{error} (capability '{label}' of '{text}')") from error
+    except InputError as error:
+        raise DataError(
+            f"{error} (Capability '{label}' of '{text}'. Put quotes around a spec with commas.)"
+        ) from error
 
 
 def _value(text: str, start: int, separator: str) -> tuple[str, int]:

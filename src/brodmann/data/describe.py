@@ -33,8 +33,8 @@ def describe(
 ) -> Description:
     """Count and sample what a data spec holds, for each split.
 
-    A split that the data does not have (a folder without train.jsonl) has no row; so has one
-    with fewer than ``limit`` examples, unless no split has that many.
+    A split that the data does not have (a folder without train.jsonl), or that has fewer than
+    ``limit`` examples, has no row.
 
     Args:
         spec: the data spec. Its option ``split=``, if it has one, leaves only that split.
@@ -43,7 +43,7 @@ def describe(
         samples: how many examples of each split to show.
 
     Raises:
-        InputError: whatever :func:`load_examples` raises for the whole of the data.
+        InputError: whatever :func:`load_examples` raises for the data as a whole.
     """
     spec = canonical_spec(spec)
     if "split" in spec.options:

@@ -39,13 +39,13 @@ def load_hub(spec: DataSpec, subset: Subset, limit: int | None) -> list[Example]
         RunError: when the hub cannot be reached.
     """
     reader = RowReader(spec)
-    sets = _downloaded(spec)
+    sets, what = _downloaded(spec), f"{spec.head} ({subset})"
     names, subset = _splits(spec, list(sets), subset)
     examples = reader.read([row for name in names for row in _rows(sets[name], name, spec)])
     held = [example for example in examples if subset.holds(example.prompt)]
     if not held:
-        raise DataError(f"Expected rows in {spec.head} ({subset}); there are none.")
-    return first_shuffled(held, limit, subset.seed, f"{spec.head} ({subset})")
+        raise DataError(f"Expected rows in {what}; there are none.")
+    return first_shuffled(held, limit, subset.seed, what)
 
 
 def _downloaded(spec: DataSpec) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def load_path(spec: DataSpec, subset: Subset, limit: int | None) -> list[Example
         DataError: when a file is missing or empty, a line cannot be used, or there are fewer
             examples than ``limit``.
     """
-    path = Path(spec.name).expanduser()
+    path, what = Path(spec.name).expanduser(), f"{spec.name} ({subset})"
     reader = RowReader(spec)
     if path.is_dir():
         files, subset = _files(path, subset.split), subset.of("all")
@@ -45,9 +45,8 @@ def load_path(spec: DataSpec, subset: Subset, limit: int | None) -> list[Example
     # Read whole before it is split, so that the default scorer does not depend on the split.
     examples = reader.read([row for file in files for row in read_rows(file)])
     held = [example for example in examples if subset.holds(example.prompt)]
-    what = f"{spec.name} ({subset})"
     if not held:
-        raise DataError(f"Expected rows in {what}; there are none of the file's {len(examples)}.")
+        raise DataError(f"Expected rows in {what}; there are none among its {len(examples)}.")
     return first_shuffled(held, limit, subset.seed, what)
 
 

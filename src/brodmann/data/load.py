@@ -4,7 +4,7 @@ import brodmann.data.arithmetic  # noqa: F401 (registers the set)
 from brodmann.data import hub, jsonl
 from brodmann.data.example import Example
 from brodmann.data.registry import DATASETS
-from brodmann.data.spec import DataSpec
+from brodmann.data.spec import DataSpec, path_exists
 from brodmann.data.split import Subset, parse_part, parse_split
 from brodmann.errors import DataError
 
@@ -56,10 +56,13 @@ def canonical_spec(spec: str | DataSpec) -> DataSpec:
 
     Raises:
         UnknownNameError: when there is no such set or option.
-        DataError: when the text does not follow the grammar, or the part is not one of the set.
+        DataError: when the text does not follow the grammar, a file is missing, or the part is
+            not one of the set.
     """
     spec = DataSpec.parse(spec)
     if spec.kind == "path":
+        if not path_exists(spec.name):
+            raise DataError(f"Expected a JSONL file or folder at {spec.name}; there is none.")
         spec.check_options([*COMMON_OPTIONS, *jsonl.OPTIONS])
         return spec
     if spec.kind == "hub":

@@ -54,9 +54,9 @@ class PromptTemplate:
         try:
             return self._jinja.render(row)
         except Exception as error:  # a template may raise anything while it runs
-            reason = str(error).splitlines() or [type(error).__name__]
+            reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
             raise DataError(
-                f"Expected the template to fit {where}; got: {reason[0]}. Columns: {_names(row)}."
+                f"Expected the template to fit {where}; got: {reason}. Columns: {_names(row)}."
             ) from error
 
 

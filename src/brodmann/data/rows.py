@@ -87,12 +87,13 @@ class RowReader:
             raise DataError(f"Expected a prompt in {row.where}; got empty text.")
         choices = self._row_choices(row)
         answer = as_text(row.values, self._answer, row.where, "answer=")
-        if choices:
-            answer = _label(row.values[self._answer], answer.strip(), choices, row.where)
         stripped = answer.lstrip()
         if not stripped:
             raise DataError(f"Expected an answer in {row.where}; got empty text.")
-        return prompt, self._row_delimiter(row, answer[: -len(stripped)]), stripped, choices
+        delimiter = self._row_delimiter(row, answer[: -len(stripped)])
+        if choices:
+            stripped = _label(row.values[self._answer], stripped, choices, row.where)
+        return prompt, delimiter, stripped, choices
 
     def _row_delimiter(self, row: Row, space: str) -> str:
         if self._delimiter is not None:
@@ -111,7 +112,8 @@ class RowReader:
             labels = [part.strip() for part in labels.split("|" if "|" in labels else ",")]
         if not isinstance(labels, list | tuple):
             raise DataError(f"Expected a list of labels as '{column}' in {row.where}.")
-        choices = tuple(to_text(label, f"a label of '{column}' in {row.where}") for label in labels)
+        what = f"a label of '{column}' in {row.where}"
+        choices = tuple(to_text(label, what).lstrip() for label in labels)
         if not choices and given is None:
             return ()
         if len(set(choices)) != len(choices) or len(choices) < 2 or "" in choices:

@@ -45,7 +45,8 @@ class Bounds:
 
     Attributes:
         smallest: the smallest operand.
-        largest: the largest operand. A dividend may be larger: divisor and quotient are drawn.
+        largest: the largest operand. The first number of a term with divisions may be larger:
+            divisor and quotient are drawn.
         negative: whether a sum on the way and the result may be negative.
     """
 
@@ -88,10 +89,11 @@ def evaluate(
 class Space:
     """All expressions with given operators within bounds, as a numbered list of proposals.
 
-    A proposal is an order of the operators and a number for each operand. Where a term starts
-    with a division the number is the quotient, and the dividend is made from it. Each valid
-    expression is exactly one proposal; the others (a division that is not exact, a negative sum)
-    are None. So drawing without replacement needs no list of the space.
+    A proposal is an order of the operators and a number for each operand. In a term with
+    divisions the first number is multiplied by all divisors of the term, so that every division
+    is exact: in 12/4 the divisor 4 and the quotient 3 were drawn. Different proposals are
+    different expressions; a proposal with a negative sum or a divisor of 0 is None. So drawing
+    without replacement needs no list of the space.
 
     Attributes:
         operators: the operators in canonical order; an operator may occur twice.
@@ -118,11 +120,14 @@ class Space:
         for _ in range(len(self.operators) + 1):
             index, digit = divmod(index, self.bounds.width)
             operands.append(self.bounds.smallest + digit)
-        for i, name in enumerate(operators):
-            if name == "div" and (i == 0 or operators[i - 1] in ("add", "sub")):
-                if operands[i + 1] == 0:
+        start = 0
+        for i, name in enumerate(operators, start=1):
+            if name in ("add", "sub"):
+                start = i
+            elif name == "div":
+                if operands[i] == 0:
                     return None
-                operands[i] *= operands[i + 1]
+                operands[start] *= operands[i]
         value = evaluate(operands, operators, self.bounds.negative)
         return None if value is None else Expression(tuple(operands), operators, value)
 
