@@ -110,26 +110,37 @@ def _effect_row(
 
 
 def _add_controls(erasure: Sequence[dict[str, Any]], controls: Sequence[Mapping[str, Any]]) -> None:
-    """Set each effect on the set's own capability beside those of its random sets."""
-    claimed = []
-    for row in erasure:
+    """Set each effect on the set's own capability beside those of its random sets.
+
+    p is claimed from :data:`MIN_DRAWS_FOR_P` draws on, and adjusted (Holm) over the diagonal of
+    one matrix: the capabilities' sets of one rule and variant.
+    """
+    families: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in (row for row in erasure if row["own"]):
         for name, kind in (("random", "layer"), ("norm", "norm")):
             drawn = [c for c in controls if c["set"] == row["set"] and c["kind"] == kind]
-            if not row["own"] or not drawn:
+            if not drawn:
                 continue
             row[f"{name}_draws"] = len(drawn)
             for effect in ("d_accuracy", "d_margin"):
-                drops = [-c[effect] for c in drawn]
-                place = permutation_p(-row[effect], drops)
-                row[f"{name}_{effect}"] = -math.fsum(drops) / len(drops)
-                row[f"{name}_{effect}_worst"] = -max(drops)
-                row[f"{name}_{effect}_rank"] = place.rank
-                if len(drawn) >= MIN_DRAWS_FOR_P:
-                    row[f"{name}_{effect}_p"] = place.p
-                    claimed.append((row, f"{name}_{effect}_p"))
-    adjusted = holm([row[key] for row, key in claimed])
-    for (row, key), p in zip(claimed, adjusted, strict=True):
-        row[f"{key}_holm"] = p
+                _place(row, f"{name}_{effect}", row[effect], [c[effect] for c in drawn])
+                family = (row["variant"], row["rule"], f"{name}_{effect}")
+                families.setdefault(family, []).append(row)
+    for (_, _, name), rows in families.items():
+        claimed = [row for row in rows if f"{name}_p" in row]
+        adjusted = holm([row[f"{name}_p"] for row in claimed])
+        for row, p in zip(claimed, adjusted, strict=True):
+            row[f"{name}_p_holm"] = p
+
+
+def _place(row: dict[str, Any], name: str, effect: float, random: Sequence[float]) -> None:
+    """Put an effect's place among random ones into its row; a fall is a negative effect."""
+    place = permutation_p(-effect, [-value for value in random])
+    row[name] = math.fsum(random) / len(random)
+    row[f"{name}_worst"] = min(random)
+    row[f"{name}_rank"] = place.rank
+    if len(random) >= MIN_DRAWS_FOR_P:
+        row[f"{name}_p"] = place.p
 
 
 def _specificity(

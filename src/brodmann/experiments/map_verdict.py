@@ -6,7 +6,7 @@ Every verdict compares an interval with a level, so that "undecided at this size
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from brodmann.experiments.map_config import MIN_DRAWS_FOR_P, Thresholds
+from brodmann.experiments.map_config import Thresholds
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
@@ -78,34 +78,25 @@ def _cohesive(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
 
 
 def _relevant(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+    """Judged by the margin, which moves before accuracy does; accuracy is told beside it."""
     row = _one(tables["erasure"], set=one["set"], own=True)
-    if row is None or "random_draws" not in row or row["random_draws"] is None:
+    if row is None or not row.get("random_draws"):
         return None
-    base = _one(tables["base"], capability=one["capability"])
-    effect, unit = ("d_margin", " nats") if base and base["near_floor"] else ("d_accuracy", "")
-    name = "margin" if effect == "d_margin" else "accuracy"
-    low, high = row[f"{effect}_low"], row[f"{effect}_high"]
-    rank, draws = row[f"random_{effect}_rank"], row["random_draws"]
-    told = (
-        f"Its {name} changes by {row[effect]:+.2f}{unit} [{low:+.2f}, {high:+.2f}]; the worst of "
-        f"{draws} layer-matched random sets by {row[f'random_{effect}_worst']:+.2f}; "
+    draws, rank, worst = (
+        row[f"random_{key}"] for key in ("draws", "d_margin_rank", "d_margin_worst")
     )
-    p = row.get(f"random_{effect}_p_holm") if draws >= MIN_DRAWS_FOR_P else None
-    told += f"p {_p(p)} (Holm)." if p is not None else f"rank {rank} of {draws + 1}, no p."
-    if effect == "d_margin":
-        told += (
-            f" Accuracy cannot tell: it starts at {base['accuracy']:.2f}, not above always "
-            f"giving the commonest answer ({max(base['chance'], base['majority']):.2f})."
-            if base
-            else ""
-        )
-    if low >= 0 or rank > 1 + draws // 20:
+    p = row.get("random_d_margin_p_holm")
+    told = (
+        f"Its margin changes by {_effect(row, 'd_margin')} nats; the worst of {draws} "
+        f"layer-matched random sets by {worst:+.2f} ("
+        + (f"p {_p(p)}, Holm" if p is not None else f"rank {rank} of {draws + 1}, no p")
+        + f"). Accuracy changes by {_effect(row, 'd_accuracy')}; worst random "
+        f"{row['random_d_accuracy_worst']:+.2f}."
+    )
+    if row["d_margin_low"] >= 0 or rank > 1 + draws // 20:
         return NOT_SUPPORTED, told
-    if high < 0 and (p is None or p < _ALPHA) and high < row[f"random_{effect}_worst"]:
-        return SUPPORTED, told
-    if high < 0 and p is not None and p < _ALPHA:
-        return SUPPORTED, told
-    return UNDECIDED, told
+    beyond = p < _ALPHA if p is not None else row["d_margin_high"] < worst
+    return (SUPPORTED if beyond and row["d_margin_high"] < 0 else UNDECIDED), told
 
 
 def _separable(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
@@ -132,9 +123,8 @@ def _specific(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     hardest = min(rows, key=lambda row: row["d_margin"])
     told = (
         f"The fall of its own margin minus that of {hardest['other']} (the other capability "
-        f"closest to it) is {hardest['d_margin']:+.2f} nats [{hardest['d_margin_low']:+.2f}, "
-        f"{hardest['d_margin_high']:+.2f}]; of accuracy {hardest['d_accuracy']:+.2f} "
-        f"[{hardest['d_accuracy_low']:+.2f}, {hardest['d_accuracy_high']:+.2f}]."
+        f"closest to it) is {_effect(hardest, 'd_margin')} nats; of accuracy "
+        f"{_effect(hardest, 'd_accuracy')}."
     )
     own = _one(tables["erasure"], set=one["set"], own=True)
     if own is not None and own["d_margin"] >= 0:
@@ -189,6 +179,10 @@ def _one(rows: Sequence[Row], **cells: Any) -> Row | None:
 
 def _ratio(row: Row) -> str:
     return f"{row['value']:.2f} [{_number(row['low'])}, {_number(row['high'])}]"
+
+
+def _effect(row: Row, name: str) -> str:
+    return f"{row[name]:+.2f} [{row[f'{name}_low']:+.2f}, {row[f'{name}_high']:+.2f}]"
 
 
 def _number(value: float | None) -> str:

@@ -1,13 +1,6 @@
 """Reports: tables, figures and text made of saved results; never of a model."""
 
-from pathlib import Path
+from brodmann.report.report import print_tables, report_folder
+from brodmann.report.results import Results, load_results
 
-
-def report_folder(folder: str | Path) -> Path:
-    """Draw the figures and write ``report.md`` into a result folder; returns the report's path."""
-    raise NotImplementedError
-
-
-def print_tables(folder: str | Path) -> None:
-    """Print a result folder's tables on stdout; they end with the verdict."""
-    raise NotImplementedError
+__all__ = ["Results", "load_results", "print_tables", "report_folder"]
