@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -124,10 +123,10 @@ def test_negative_results_only_when_asked_for():
     assert {int(e.answer) for e in negative} == set(range(-8, 9))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(
     operator=st.sampled_from(["add", "sub", "mul", "div", "add-div", "1op"]),
-    largest=st.sampled_from([6, 9, 12]),
+    largest=st.sampled_from([6, 9]),
     seed=st.integers(0, 1000),
 )
 def test_train_test_and_parts_are_disjoint(operator, largest, seed):
@@ -234,12 +233,10 @@ def reference_operands(text):
     return tuple(int(word) for word in text.split("+"))
 
 
-def test_a_thousand_examples_take_well_under_a_second():
-    # Not a benchmark: listing the space of 5-OP expressions up to 999 would take years.
-    start = time.perf_counter()
-    assert len(load("arithmetic/5op", limit=1000)) == 1000
-    assert len(load("arithmetic/div:max=1000000000", limit=1000)) == 1000
-    assert time.perf_counter() - start < 20
+@pytest.mark.parametrize("part", ["5op", "div-div-div", "mul-div", "sub-sub-mul"])
+def test_huge_spaces_are_not_listed(part):
+    # To list these, or to wait for a chance division to be exact, would take years.
+    assert len(load(f"arithmetic/{part}:max=1000000000", limit=100)) == 100
 
 
 @pytest.mark.parametrize(
