@@ -32,6 +32,13 @@ class TestOverlapInterval:
         assert low <= narrow[0] <= narrow[1] <= high
         assert overlap_interval(a, b, top10, draws=60, measure=iou)[0] < low
 
+    def test_ends_are_the_percentiles_of_the_draws(self):
+        values = iter(range(101))
+        found = overlap_interval(
+            planted(0), planted(1), top10, draws=101, measure=lambda a, b: float(next(values))
+        )
+        assert found == pytest.approx((2.5, 97.5))
+
     def test_empty_sets_have_none(self):
         a = planted(0, 0.0)
         low, high = overlap_interval(a, a, lambda scores: scores.top(0), draws=3)
