@@ -18,7 +18,7 @@ NOTICE = "<!-- Written by docs/generate.py; change the program, not this page. -
 
 def cli_page() -> str:
     """The reference of every verb, in the order of ``brodmann --help``."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_group(app)
     lines = [NOTICE, "# Command line", "", group.help or "", ""]
     lines += ["`--debug` goes anywhere and shows the traceback of an error.", ""]
     for name, command in group.commands.items():

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from typer.exceptions import TyperException
@@ -32,6 +32,7 @@ app = typer.Typer(
     help="The map of a language model's capabilities: which neurons carry what, and the proof.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # [/PART] in a help text is no markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -99,8 +100,15 @@ def _quieten_other_packages() -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-    def show(message: object, category: type[Warning], filename: str, *rest: object) -> None:
-        if f"{os.sep}brodmann{os.sep}" in filename:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category.__module__.partition(".")[0] == "brodmann":
             print(f"warning: {message}", file=sys.stderr)
 
     warnings.showwarning = show

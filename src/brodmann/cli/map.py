@@ -51,7 +51,7 @@ def map_command(
     opened = open_model(model, device, dtype)
     folder = run_map(opened, config, out, overwrite=overwrite, resume=resume, finish=report_folder)
     if as_json:
-        print_json(read_json(folder / "run.json"))
+        print_json(read_json(folder / "results.json"))
     else:
         print_tables(folder)
     note(f"wrote {folder}")

@@ -23,7 +23,7 @@ Data = Annotated[
 ]
 Split = Annotated[Literal["train", "test", "all"], typer.Option("--split", help="Which examples.")]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Take the first N after a seeded shuffle.")
+    int | None, typer.Option("--limit", help="Take the first N after a seeded shuffle.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]

@@ -89,6 +89,7 @@ def vocabulary_effect(
     mean off first. A neuron with a negative activation does the opposite.
     """
     head = model.hf.get_output_embeddings()
+    assert head is not None
     width = head.weight.shape[-1]
     dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
     final = read_norm(final_norm_module(model), width, model.device, model.dtype)
@@ -141,7 +142,7 @@ def _scored(layer: int, neuron: int, scores: NeuronScores | None) -> dict[str, A
 
 
 def _tokens(model: LanguageModel, ids: Tensor) -> list[str]:
-    return [model.tokenizer.decode([token]) for token in ids.tolist()]
+    return [str(model.tokenizer.decode([token])) for token in ids.tolist()]
 
 
 def _strongest(column: Tensor, examples: Sequence[Example], count: int) -> list[dict[str, Any]]:
