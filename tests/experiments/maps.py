@@ -15,7 +15,7 @@ COMMON = ((1, 333), (2, 111))
 
 
 def planted() -> LanguageModel:
-    """"=" is followed by 7 and "?" by k; two neurons help both."""
+    """ "=" is followed by 7 and "?" by k; two neurons help both."""
     found = planted_model(n_neurons=600, planted=PLANTED, other=OTHER, common=COMMON)
     return load_model(found.hf, found.tokenizer)
 

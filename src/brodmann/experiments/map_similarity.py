@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import Any
 
+import torch
+
 from brodmann.experiments.map_config import MapConfig
 from brodmann.experiments.map_resample import (
     Key,
@@ -13,15 +15,17 @@ from brodmann.experiments.map_resample import (
     resampled_sets,
     shifted_interval,
 )
-from brodmann.experiments.map_sets import RULES, MapSet
+from brodmann.experiments.map_sets import RULES, MapSet, rule_of
 from brodmann.neurons import (
     NeuronScores,
     NeuronSet,
     chance,
-    convergence,
     layer_matched_chance,
     max_ratio,
 )
+
+_SIZES = (2, 4, 8, 12, 16, 20, 24, 28, 32)
+"""Blocks of samples at which convergence is looked at."""
 
 Resampled = Mapping[str, Mapping[Key, Masks]]
 
@@ -60,14 +64,26 @@ def similarity_rows(
 
 
 def convergence_rows(sets: Sequence[MapSet], config: MapConfig) -> list[dict[str, Any]]:
-    """How each set settles with the number of samples (cnl.txt Fig. 6)."""
+    """How each set settles with the number of samples (cnl.txt Fig. 6), at a few sizes.
+
+    ``cohesion`` is that of the sets of the two halves of so many samples, and ``kept`` the
+    likeness to the set of all samples.
+    """
     rows = []
     for one in sets:
-        if not len(one.scores.block_counts):
-            continue
-        rule = config.raw_rule if one.rule == "raw" else config.contrast_rule
-        found = convergence(one.scores, lambda scores, rule=rule: scores.select(**rule))
-        rows += [one.labels | row for row in found]
+        rule = rule_of(one.rule, config)
+        filled = one.scores.block_counts > 0
+        total = len(filled) if bool(filled.all()) else 0
+        for blocks in (size for size in _SIZES if size <= total):
+            first = one.scores.reweighted((torch.arange(total) < blocks).long())
+            found = first.select(**rule)
+            halves = [first.half(which).select(**rule) for which in (0, 1)]
+            rows.append(
+                one.labels
+                | {"samples": first.n_samples, "neurons": len(found)}
+                | {"cohesion": _known(max_ratio(*halves))}
+                | {"kept": _known(max_ratio(found, one.neurons))}
+            )
     return rows
 
 

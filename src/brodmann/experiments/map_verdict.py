@@ -144,7 +144,8 @@ def _breaking(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     told = f"Perplexity on neutral text times {ratio:.2f}, KL {own['kl']:.2f} nats"
     if not drawn:
         return UNDECIDED, told + "; no random sets to compare with."
-    told += f"; random sets times {min(drawn):.2f} to {max(drawn):.2f} ({len(drawn)} draws)."
+    draws = f"{len(drawn)} draw" + ("s" if len(drawn) > 1 else "")
+    told += f"; random sets times {min(drawn):.2f} to {max(drawn):.2f} ({draws})."
     if ratio >= thresholds.broken:
         return (SUPPORTED if ratio > max(drawn) else UNDECIDED), told
     return NOT_SUPPORTED, told

@@ -43,10 +43,10 @@ def draw_convergence(results: Results, path: Path) -> str:
         for axes, rule in zip(line, RULES, strict=True):
             for index, name in enumerate(results.capabilities):
                 rows = results.rows("convergence", capability=name, variant="free", rule=rule)
-                known = [row for row in rows if row["overlap_of_halves"] is not None]
+                known = [row for row in rows if row["cohesion"] is not None]
                 axes.plot(
                     [row["samples"] for row in known],
-                    [row["overlap_of_halves"] for row in known],
+                    [row["cohesion"] for row in known],
                     color=CYCLE[index % len(CYCLE)],
                     marker=MARKERS[index % len(MARKERS)],
                     markersize=3.5,
@@ -57,9 +57,9 @@ def draw_convergence(results: Results, path: Path) -> str:
             axes.set_title(f"{RULES[rule]} sets", loc="left")
             axes.set_xlabel("samples, both halves together")
             axes.grid(axis="y", color="#e0e0e0", lw=0.6)
-        line[0].set_ylabel("overlap of the halves' sets")
+        line[0].set_ylabel("cohesion of the two halves")
         line[-1].legend(frameon=False, loc="best")
-    return f"{title}: overlap (CNL Eq. 9) of the sets from the two halves of the samples so far."
+    return f"{title}: |A∩B| / max(|A|,|B|) of the sets from the two halves of so many samples."
 
 
 def _dose_panel(axes: Axes, rows: Sequence[Row], effect: str) -> None:

@@ -63,8 +63,9 @@ def _overlap_panel(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> Non
         values[place] = row["value"]
         axes.text(place[1], place[0] - 0.1, number(row["value"]), ha="center", va="center",
                   color=ink(row["value"]), fontsize=11)  # fmt: skip
-        axes.text(place[1], place[0] + 0.28, number(row["chance_layer_matched"], 3), ha="center",
-                  va="center", color=ink(row["value"]), fontsize=7.5)  # fmt: skip
+        chance = f"chance {number(row['chance_layer_matched'], 3)}"
+        axes.text(place[1], place[0] + 0.28, chance, ha="center", va="center",
+                  color=ink(row["value"]), fontsize=7.5)  # fmt: skip
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
     _label(axes, [short(name) for name in names], [short(name) for name in names])
     axes.set_xlabel("located on the second half")
@@ -103,7 +104,7 @@ def _erasure_panel(
             _cell(axes, place, len(names), control[f"random_{effect}"], worst, limit)
     draws = max((row["random_draws"] for row in own if row and row.get("random_draws")), default=0)
     axes.axvline(len(names) - 0.5, color="white", lw=4)
-    _label(axes, [*(short(name) for name in names), f"{draws} random"],
+    _label(axes, [*(short(name) for name in names), f"random ({draws})"],
            [short(capability) for _, _, capability in sets])  # fmt: skip
     axes.set_xlabel("tested on")
     axes.set_ylabel("erased")

@@ -7,6 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from brodmann.neurons import NeuronScores, NeuronSet
 from brodmann.report.figure_style import COLOURS, panels, picture, short
@@ -28,7 +29,9 @@ def draw_neurons(results: Results, path: Path) -> str:
         flat = [axes for line in grid for axes in line]
         for axes, name in zip(flat, names, strict=False):
             image = _panel(axes, results, name)
-            bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.04)
+            bar = figure.colorbar(
+                image, ax=axes, pad=0.01, fraction=0.04, ticks=MaxNLocator(4, prune="lower")
+            )
             bar.set_label("|score|, logits" if results.run["config"]["method"] == "dcsn" else "")
         for axes in flat[len(names) :]:
             axes.axis("off")
@@ -69,13 +72,14 @@ def _panel(axes: Axes, results: Results, capability: str) -> AxesImage:
         places = (pairs[:, 1] + 0.5, pairs[:, 0]) if len(pairs) else ([], [])
         label = f"{RULES.get(row['rule'], row['rule'])} set"
         if row["rule"] == "raw":
-            axes.scatter(*places, s=30, facecolors="none", edgecolors=COLOURS["raw"],
+            axes.scatter(*places, s=34, facecolors="none", edgecolors=COLOURS["raw"],
                          linewidths=1.0, label=label)  # fmt: skip
         else:
-            axes.scatter(*places, s=14, c=COLOURS["contrast"], marker="+",
-                         linewidths=1.1, label=label)  # fmt: skip
+            axes.scatter(*places, s=34, c=COLOURS["contrast"], marker="+",
+                         linewidths=1.2, label=label)  # fmt: skip
     axes.set_xlim(0, width)
     axes.set_title(f"{short(capability, 40)} ({', '.join(counts)})", loc="left")
+    axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_xlabel("neuron")
     axes.set_ylabel("layer")
     return image
