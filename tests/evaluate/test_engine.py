@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from brodmann.evaluate import generation, likelihood
+from brodmann.evaluate import reading as reading_module
 from brodmann.evaluate.generation import end_of_text_ids, generate
 from brodmann.evaluate.likelihood import choice_likelihoods, continuation_likelihoods
 from brodmann.evaluate.reading import plan_reading, read
@@ -191,3 +192,11 @@ def test_no_noise(recwarn, caplog, capfd):
     continuation_likelihoods(reading, logits, answers)
     generate(reading, logits, max_new_tokens=[2] * 5, complete=[never] * 5)
     assert not list(recwarn) and not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_auto_bounds_the_logits_of_a_batch(monkeypatch):
+    model = opened("llama")
+    prompts = [[5, 6]] * 10
+    monkeypatch.setattr(reading_module, "LAST_LOGITS", 3 * model.hf.config.vocab_size)
+    assert [len(batch) for batch in plan_reading(model, prompts, [2] * 10, "auto")] == [3, 3, 3, 1]
+    assert [len(batch) for batch in plan_reading(model, prompts, [2] * 10, 10)] == [10]

@@ -58,7 +58,7 @@ def generate(
             kept = [place for place, row in enumerate(rows) if row in going]
             reading.keep(torch.tensor(kept))
             chosen, rows = chosen[kept], [rows[place] for place in kept]
-        logits = reading.extend(chosen[:, None].to(reading.mask.device))[:, -1]
+        logits = reading.extend(chosen[:, None])[:, -1]
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

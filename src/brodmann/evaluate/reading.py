@@ -18,6 +18,9 @@ from brodmann.models.language_model import LanguageModel
 # token (some tokenizers have none, or one that the embedding lacks).
 PAD_ID = 0
 
+LAST_LOGITS = 2**27
+"""Logits behind the prompts of a batch (B V): "auto" makes no batch with more."""
+
 _IMMUTABLE_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
 
 
@@ -43,7 +46,8 @@ class Reading:
         Returns:
             The logits behind each of them, float32 (float64 for float64 models).
         """
-        new = torch.ones_like(ids) if mask is None else mask
+        ids = ids.to(self.mask.device)
+        new = torch.ones_like(ids) if mask is None else mask.to(ids.device)
         positions = self.mask.sum(-1, keepdim=True) + new.cumsum(-1) - 1
         if self.model.max_tokens is not None:  # texts that have ended go on beside the others
             positions = positions.clamp(max=self.model.max_tokens - 1)
@@ -51,7 +55,7 @@ class Reading:
         inputs = {"input_ids": ids, "attention_mask": self.mask, "past_key_values": self.cache}
         if accepts(self.model.hf, "position_ids"):
             inputs["position_ids"] = positions
-        return _precise(self.model.hf(**inputs, use_cache=True).logits)
+        return _precise(self.model.hf(**inputs, use_cache=True).logits).to(ids.device)
 
     def fork(self) -> "Reading":
         """Return a reading that goes on from here without touching this one."""
@@ -86,9 +90,8 @@ def read(
     if accepts(model.hf, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
     output = model.hf(**inputs, use_cache=True)
-    return Reading(model, output.past_key_values, batch.attention_mask), _precise(
-        output.logits[:, -1]
-    )
+    reading = Reading(model, output.past_key_values, batch.attention_mask)
+    return reading, _precise(output.logits[:, -1]).to(model.device)
 
 
 def plan_reading(
@@ -110,6 +113,9 @@ def plan_reading(
         batch_size: prompts of a batch, or "auto".
     """
     plan = plan_batches(lengths, batch_size, token_budget(model.hf))
+    if batch_size == "auto":
+        most = max(1, LAST_LOGITS // int(model.hf.config.get_text_config().vocab_size))
+        plan = [part[i : i + most] for part in plan for i in range(0, len(part), most)]
     attention = getattr(model.hf.config, "_attn_implementation", None)
     if model.dtype != torch.float64 or attention != "eager":
         return plan
