@@ -107,12 +107,18 @@ def _doses(one: MapSet, config: MapConfig) -> Iterator[Job]:
         if fraction == 1:
             continue
         part = one.neurons.strongest(one.scores, fraction)
-        own = {"stage": "dose", "tested": one.capability, "source": one, "fraction": fraction}
-        yield Job(kind="located", neurons=part, **own)
         avoid = one.neurons if _can_avoid(one.neurons, part) else None
         drawn = random_sets(part, config.dose_draws, seed=config.seed, avoid=avoid)
-        for draw, neurons in enumerate(drawn):
-            yield Job(kind="layer", neurons=neurons, draw=draw, **own)
+        for draw, neurons in enumerate([part, *drawn], start=-1):
+            yield Job(
+                stage="dose",
+                kind="located" if draw < 0 else "layer",
+                tested=one.capability,
+                source=one,
+                neurons=neurons,
+                draw=None if draw < 0 else draw,
+                fraction=fraction,
+            )
 
 
 def _can_avoid(whole: NeuronSet, part: NeuronSet) -> bool:

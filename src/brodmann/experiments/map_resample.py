@@ -11,10 +11,14 @@ from torch import Tensor
 from brodmann.experiments.map_config import MapConfig
 from brodmann.experiments.map_sets import RULES, rule_of
 from brodmann.neurons import NeuronScores, sigma_mask
+from brodmann.neurons.similarity import max_ratio_of
 from brodmann.shapes import LayerNeuronMask
 
 Masks = Bool[Tensor, "R L N"]
-"""A set for each bootstrap draw."""
+"""The neurons selected from each bootstrap draw."""
+
+Draws = list[frozenset[int]]
+"""The same as numbers of neurons: sets are small, and quickly compared as such."""
 
 Key = tuple[str, str, str]
 """Rule, capability, part ("whole", "half 0", "half 1")."""
@@ -23,7 +27,7 @@ _CHUNK = 8
 _PARTS = {"whole": (0, 1), "half 0": (0,), "half 1": (1,)}
 
 
-def resampled_sets(scores: Mapping[str, NeuronScores], config: MapConfig) -> dict[Key, Masks]:
+def resampled_sets(scores: Mapping[str, NeuronScores], config: MapConfig) -> dict[Key, Draws]:
     """Select the sets again from resampled blocks of samples.
 
     Within each half the blocks are drawn with replacement; capabilities draw the same blocks, for
@@ -33,7 +37,7 @@ def resampled_sets(scores: Mapping[str, NeuronScores], config: MapConfig) -> dic
         scores: capability -> scores of two interleaved halves.
         config: its rules, number of resamples and seed are used.
     """
-    found: dict[Key, list[Tensor]] = {}
+    found: dict[Key, Draws] = {}
     for start in range(0, config.resamples, _CHUNK):
         count = min(_CHUNK, config.resamples - start)
         for part, halves in _PARTS.items():
@@ -45,10 +49,9 @@ def resampled_sets(scores: Mapping[str, NeuronScores], config: MapConfig) -> dic
                 for name, own in values.items():
                     others = [value for other, value in values.items() if other != name]
                     chosen = own if rule == "raw" else own - torch.stack(others).mean(0)
-                    found.setdefault((rule, name, part), []).append(
-                        _selected(chosen, scores[name], rule_of(rule, config))
-                    )
-    return {key: torch.cat(masks) for key, masks in found.items()}
+                    masks = _selected(chosen, scores[name], rule_of(rule, config))
+                    found.setdefault((rule, name, part), []).extend(_numbers(masks))
+    return found
 
 
 def shifted_interval(
@@ -74,11 +77,13 @@ def shifted_interval(
     )
 
 
-def max_ratios(a: Masks, b: Masks) -> list[float]:
+def max_ratios(a: Draws, b: Draws) -> list[float]:
     """Return ``|A∩B| / max(|A|, |B|)`` of each draw; NaN where both sets are empty."""
-    common = (a & b).flatten(1).sum(1).double()
-    largest = torch.maximum(a.flatten(1).sum(1), b.flatten(1).sum(1)).double()
-    return (common / largest).tolist()
+    return [max_ratio_of(len(x & y), len(x), len(y)) for x, y in zip(a, b, strict=True)]
+
+
+def _numbers(masks: Masks) -> Draws:
+    return [frozenset(mask.flatten().nonzero()[:, 0].tolist()) for mask in masks]
 
 
 def _resampled(
@@ -109,7 +114,7 @@ def _selected(
 def std_masks(
     values: Float64[Tensor, "R L N"],
     real: LayerNeuronMask,
-    sigma: float,
+    sigma: int | float,
     scope: str,
     sign: str,
 ) -> Masks:

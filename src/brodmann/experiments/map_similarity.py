@@ -9,8 +9,8 @@ import torch
 
 from brodmann.experiments.map_config import MapConfig
 from brodmann.experiments.map_resample import (
+    Draws,
     Key,
-    Masks,
     max_ratios,
     resampled_sets,
     shifted_interval,
@@ -27,7 +27,7 @@ from brodmann.neurons import (
 _SIZES = (2, 4, 8, 12, 16, 20, 24, 28, 32)
 """Blocks of samples at which convergence is looked at."""
 
-Resampled = Mapping[str, Mapping[Key, Masks]]
+Resampled = Mapping[str, Mapping[Key, Draws]]
 
 
 def similarity_rows(
@@ -87,7 +87,7 @@ def convergence_rows(sets: Sequence[MapSet], config: MapConfig) -> list[dict[str
     return rows
 
 
-def _within_and_across(own: Sequence[MapSet], masks: Mapping[Key, Masks]) -> list[dict[str, Any]]:
+def _within_and_across(own: Sequence[MapSet], masks: Mapping[Key, Draws]) -> list[dict[str, Any]]:
     resampled = {own[0].variant: masks}
     rows = [
         _row("cohesion", (one, one.halves[0], "half 0"), (one, one.halves[1], "half 1"), resampled)
@@ -148,7 +148,7 @@ def _row(
     }
 
 
-def _specificity(own: Sequence[MapSet], masks: Mapping[Key, Masks]) -> list[dict[str, Any]]:
+def _specificity(own: Sequence[MapSet], masks: Mapping[Key, Draws]) -> list[dict[str, Any]]:
     """Within − across for each capability, at one sample size: halves against halves."""
     rows = []
     for one in own:
