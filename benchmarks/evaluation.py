@@ -24,8 +24,8 @@ NEW_TOKENS = 4
 
 
 def lm_eval_choices(model: LanguageModel, examples: Sequence[Example], size: int) -> object:
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
+    from lm_eval.api.instance import Instance  # pyrefly: ignore[missing-import]
+    from lm_eval.models.huggingface import HFLM  # pyrefly: ignore[missing-import]
 
     backend = HFLM(
         pretrained=model.hf, tokenizer=model.tokenizer, batch_size=size, device=str(model.device)
@@ -39,8 +39,8 @@ def lm_eval_choices(model: LanguageModel, examples: Sequence[Example], size: int
 
 
 def lm_eval_generation(model: LanguageModel, examples: Sequence[Example], size: int) -> object:
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
+    from lm_eval.api.instance import Instance  # pyrefly: ignore[missing-import]
+    from lm_eval.models.huggingface import HFLM  # pyrefly: ignore[missing-import]
 
     backend = HFLM(
         pretrained=model.hf, tokenizer=model.tokenizer, batch_size=size, device=str(model.device)

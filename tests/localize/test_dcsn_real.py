@@ -7,7 +7,7 @@ from brodmann.localize import locate
 from tests.localize.test_dcsn import reference_readings, relative_error
 from tests.reference.dcsn import dcsn_reference
 
-SPEC = "arithmetic/{}:template=plain,shots={},max=9,repeat=true"
+SPEC = "arithmetic/{}:template=plain,shots={},max=9"
 
 
 @pytest.mark.real_model

@@ -56,11 +56,11 @@ def bake(
     model.tokenizer.save_pretrained(folder)
 
 
-def _down_weight(site: NeuronSite) -> nn.Parameter:
+def _down_weight(site: NeuronSite) -> Tensor:
     if isinstance(site, ExpertSite):
         return site.experts.down_proj
     assert isinstance(site, DenseSite)
-    return site.down.weight
+    return site.down.get_parameter("weight")
 
 
 @torch.no_grad()

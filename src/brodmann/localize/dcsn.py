@@ -78,7 +78,12 @@ def dcsn(
     plan = plan_batches(
         [len(sample.reading.ids) for sample in samples], batch_size, token_budget(model.hf)
     )
-    options = {"method": "dcsn", "target": target, "fold_norm": fold_norm, "site": site}
+    options: dict[str, object] = {
+        "method": "dcsn",
+        "target": target,
+        "fold_norm": fold_norm,
+        "site": site,
+    }
     sums = ScoreSums(model, len(groups))
     keeper = Checkpoint(checkpoint, _work(model, samples, plan, options))
     done = keeper.restore(sums)
@@ -156,10 +161,11 @@ class Projection:
         dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
         if not fold_norm:
             return cls(dtype, None, (None,) * model.n_layers)
-        width = model.hf.get_output_embeddings().weight.shape[-1]
-        final = read_norm(final_norm_module(model), width, model.device, model.dtype)
+        final = read_norm(final_norm_module(model), model.width, model.device, model.dtype)
         post = tuple(
-            read_norm(site.post_norm, width, model.device, model.dtype) if site.post_norm else None
+            read_norm(site.post_norm, model.width, model.device, model.dtype)
+            if site.post_norm
+            else None
             for site in model.sites
         )
         return cls(dtype, final, post)

@@ -224,7 +224,7 @@ def _expert_editor(place: ExpertSite, edit: Edit) -> ExpertProgram:
 
 def _expert_recorder(place: ExpertSite, positions: Tensor, into: Activations) -> ExpertProgram:
     def record(expert: int, tokens: Tensor, weights: Tensor, z: Tensor) -> Tensor:
-        if expert == 0 or into.z is None:
+        if expert == 0 or into.z is None or into.routing is None:
             into.z = z.new_zeros(len(positions), place.n_neurons)
             into.routing = weights.new_zeros(len(positions), place.n_experts)
         # A selected position may repeat (several targets at one token): match all pairs.

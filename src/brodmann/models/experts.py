@@ -7,12 +7,12 @@ Results equal the built-in implementations to rounding (1e-5 in float32).
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 IMPLEMENTATION = "brodmann"
@@ -26,9 +26,7 @@ _programs: WeakKeyDictionary[nn.Module, list[ExpertProgram]] = WeakKeyDictionary
 
 
 @contextmanager
-def expert_programs(
-    hf: PreTrainedModel, programs: Mapping[nn.Module, ExpertProgram]
-) -> Iterator[None]:
+def expert_programs(hf: Any, programs: Mapping[nn.Module, ExpertProgram]) -> Iterator[None]:
     """Let programs see and change the z of experts modules inside the block; they can be nested."""
     if not programs:
         yield
@@ -47,7 +45,7 @@ def expert_programs(
 
 
 def _forward(
-    experts: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
+    experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
 ) -> Tensor:
     out = torch.zeros_like(hidden_states)
     programs = _programs.get(experts, ())
@@ -63,14 +61,14 @@ def _forward(
     return out
 
 
-def _neurons(experts: nn.Module, expert: int, x: Tensor) -> Tensor:
+def _neurons(experts: Any, expert: int, x: Tensor) -> Tensor:
     if experts.has_gate:
         both = _project(experts, experts.gate_up_proj, "gate_up_proj_bias", expert, x)
         return experts._apply_gate(both)
     return experts.act_fn(_project(experts, experts.up_proj, "up_proj_bias", expert, x))
 
 
-def _project(experts: nn.Module, stacked: Tensor, bias_name: str, expert: int, x: Tensor) -> Tensor:
+def _project(experts: Any, stacked: Tensor, bias_name: str, expert: int, x: Tensor) -> Tensor:
     weight = stacked[expert].T if experts.is_transposed else stacked[expert]
     bias = getattr(experts, bias_name)[expert] if experts.has_bias else None
     return linear(x, weight, bias)

@@ -4,13 +4,13 @@ import hashlib
 
 import torch
 from accelerate.utils import align_module_device
-from transformers import PreTrainedModel
+from torch import nn
 
 _SAMPLES_PER_TENSOR = 256
 
 
 @torch.no_grad()
-def fingerprint(hf: PreTrainedModel) -> str:
+def fingerprint(hf: nn.Module) -> str:
     """Hash the model type, every parameter's name and shape, and a sample of its numbers.
 
     Evenly spaced entries of each tensor are read, rounded to bfloat16 so that one checkpoint has
@@ -20,7 +20,7 @@ def fingerprint(hf: PreTrainedModel) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    digest = hashlib.sha256(hf.config.model_type.encode())
+    digest = hashlib.sha256(str(getattr(hf.config, "model_type", "")).encode())
     for module_name, module in hf.named_modules():
         own = list(module.named_parameters(recurse=False))
         if not own:

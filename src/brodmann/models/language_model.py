@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from brodmann.models.architectures import Architecture
 from brodmann.models.sites import NeuronSite
@@ -20,7 +21,7 @@ class LanguageModel:
     Made by :func:`brodmann.load_model`; nothing of ``hf`` is renamed or replaced.
 
     Attributes:
-        hf: the Hugging Face model, in eval mode.
+        hf: the Hugging Face model (a PreTrainedModel, or a PeftModel around one), in eval mode.
         tokenizer: its fast tokenizer.
         name: what the model was asked for by.
         architecture: the row that says where its neurons are.
@@ -29,7 +30,7 @@ class LanguageModel:
         quantisation: what the weights were rounded to (``"Q4_1"``), or None.
     """
 
-    hf: PreTrainedModel
+    hf: Any
     tokenizer: PreTrainedTokenizerBase
     name: str
     architecture: Architecture
@@ -72,9 +73,20 @@ class LanguageModel:
         return self.hf.get_decoder()
 
     @property
+    def head(self) -> nn.Module:
+        """The unembedding."""
+        head: nn.Module = self.hf.get_output_embeddings()
+        return head
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream (D)."""
+        return int(self.hf.config.get_text_config().hidden_size)
+
+    @property
     def device(self) -> torch.device:
         """Where token ids go in."""
-        return self.hf.get_input_embeddings().weight.device
+        return next(self.hf.get_input_embeddings().parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:

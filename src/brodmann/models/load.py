@@ -24,12 +24,13 @@ from brodmann.models.gguf import load_gguf, quantisation_of
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.selfcheck import check_model
 from brodmann.models.sites import DenseSite, ExpertSite, NeuronSite
+from brodmann.models.weights import base_layer
 
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
 def load_model(
-    name_or_model: str | Path | PreTrainedModel,
+    name_or_model: str | Path | nn.Module,
     tokenizer: PreTrainedTokenizerBase | None = None,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
@@ -64,19 +65,20 @@ def load_model(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     hf = _read_model(folder, _as_dtype(dtype), device_map, options)
     if device_map is None:
-        hf = hf.to(torch.device(device) if device is not None else _default_device())
+        place = torch.device(device) if device is not None else _default_device()
+        nn.Module.to(hf, place)
     own = tokenizer if tokenizer is not None else _read_tokenizer(folder, options)
     return wrap_model(hf, own, name=str(name_or_model), quantisation=quantisation)
 
 
 def wrap_model(
-    hf: PreTrainedModel,
+    hf: Any,
     tokenizer: PreTrainedTokenizerBase,
     *,
     name: str,
     quantisation: str | None = None,
 ) -> LanguageModel:
-    """Find the neurons of a model in memory and prove them.
+    """Find the neurons of a model in memory (a PreTrainedModel or a PeftModel) and prove them.
 
     Raises:
         ModelError: an unsupported family, a compiled or sharded model, a failed self-check.
@@ -98,7 +100,7 @@ def wrap_model(
 
 
 def _wrap_in_memory(
-    hf: nn.Module,
+    hf: Any,
     tokenizer: PreTrainedTokenizerBase | None,
     dtype: torch.dtype | str | None,
     device: torch.device | str | None,
@@ -156,9 +158,12 @@ def _read_model(
 
 def _read_tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(_not_loaded(source, error)) from error
+    if tokenizer is None:
+        raise ModelError(f"Expected a tokenizer beside '{source}'; it has none.")
+    return tokenizer
 
 
 def _not_loaded(source: str, error: Exception) -> str:
@@ -199,7 +204,7 @@ def _refuse_what_hides_hooks(hf: nn.Module) -> None:
         )
 
 
-def _runtime_quantisation(hf: PreTrainedModel) -> str | None:
+def _runtime_quantisation(hf: Any) -> str | None:
     config = getattr(hf.config, "quantization_config", None)
     if config is None or not getattr(hf, "is_quantized", False):
         return None
@@ -207,7 +212,7 @@ def _runtime_quantisation(hf: PreTrainedModel) -> str | None:
     return str(getattr(method, "value", method))
 
 
-def _sites(hf: PreTrainedModel, row: Architecture) -> tuple[NeuronSite, ...]:
+def _sites(hf: Any, row: Architecture) -> tuple[NeuronSite, ...]:
     decoder = hf.get_decoder()
     layers = submodule(decoder, row.layers)
     if not isinstance(layers, nn.ModuleList):
@@ -228,7 +233,7 @@ def _site(layer: nn.Module, index: int, row: Architecture, multiplier: float) ->
         "post_norm": _required(layer, row.post_norm, index, row) if row.post_norm else None,
         "multiplier": multiplier,
     }
-    experts = submodule(mlp, row.experts) if row.experts else None
+    experts: Any = submodule(mlp, row.experts) if row.experts else None
     if experts is not None:
         if any("shared_expert" in name for name, _ in mlp.named_children()):
             raise ModelError(
@@ -253,7 +258,7 @@ def _site(layer: nn.Module, index: int, row: Architecture, multiplier: float) ->
 
 
 def _inputs(down: nn.Module) -> int:
-    base = down.get_base_layer() if hasattr(down, "get_base_layer") else down
+    base = base_layer(down)
     # Packed 4-bit weights have another shape: the layer's own numbers count.
     return int(base.in_features if hasattr(base, "in_features") else base.weight.shape[0])
 

@@ -37,15 +37,14 @@ def token_directions(
     model: LanguageModel, tokens: Int[Tensor, "P"], dtype: torch.dtype
 ) -> Float[Tensor, "P D"]:
     """Rows of W_un for the given tokens, times the logit factor."""
-    with dense_weight(model.hf.get_output_embeddings()) as weight:
+    with dense_weight(model.head) as weight:
         rows = weight[tokens.to(weight.device)].to(dtype)
     return rows * logit_factor(model)
 
 
 def logits_from_normed(model: LanguageModel, normed: Float[Tensor, "P D"]) -> Float[Tensor, "P V"]:
     """Logits of the final norm's output: factor * (W_un x + b), soft-capped where the row says."""
-    head = model.hf.get_output_embeddings()
-    logits = head(normed) * logit_factor(model)
+    logits = model.head(normed) * logit_factor(model)
     row = model.architecture
     cap = getattr(model.hf.config, row.soft_cap, None) if row.soft_cap else None
     return torch.tanh(logits / cap) * cap if cap else logits

@@ -111,7 +111,7 @@ def _row_checks(model: LanguageModel) -> Iterator[CheckRow]:
         layer_calls(model) as calls,
         captured(model, positions, written=True) as seen,
         input_captured(norm, positions) as norm_inputs,
-        input_captured(model.hf.get_output_embeddings(), positions) as normed,
+        input_captured(model.head, positions) as normed,
     ):
         logits = _logits(model)
     finite = bool(torch.isfinite(logits).all())
@@ -172,7 +172,7 @@ def _added(site: NeuronSite, written: Tensor, dtype: torch.dtype) -> Tensor:
 
 @torch.no_grad()
 def _logits(model: LanguageModel) -> Tensor:
-    vocabulary = model.hf.get_input_embeddings().weight.shape[0]
+    vocabulary = int(model.hf.config.get_text_config().vocab_size)
     ids = torch.tensor([[3, 7, 11, 5]], device=model.device) % vocabulary
     return model.hf(input_ids=ids, use_cache=False).logits
 
@@ -182,7 +182,7 @@ def _tolerance(dtype: torch.dtype) -> float:
 
 
 def _difference(given: Tensor, expected: Tensor, floor: float = 0.0) -> float:
-    expected = expected.to(given.device)
+    given, expected = given.detach(), expected.detach().to(given.device)
     if torch.equal(given, expected):
         return 0.0
     scale = max(float(expected.abs().max()), floor)

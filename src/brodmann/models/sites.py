@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -132,7 +133,7 @@ class ExpertSite(NeuronSite):
         n_experts: experts (E).
     """
 
-    experts: nn.Module
+    experts: Any
     n_experts: int
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from accelerate.utils import align_module_device
@@ -25,31 +26,40 @@ def dense_weight(module: nn.Module) -> Iterator[Float[Tensor, "out in"]]:
     Raises:
         ModelError: the weight cannot be read as numbers.
     """
-    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
+    base = base_layer(module)
     with align_module_device(base), torch.no_grad():
         weight = _dequantised(base)
         if isinstance(base, Conv1D):
             weight = weight.T
-        for adapter in _unmerged_adapters(module):
-            delta = module.get_delta_weight(adapter)
+        for adapter, name in _unmerged_adapters(module):
+            delta = adapter.get_delta_weight(name)
             weight = weight + (delta.T if isinstance(base, Conv1D) else delta).to(weight.dtype)
         yield weight
 
 
 def is_quantised(module: nn.Module) -> bool:
     """Whether the module keeps packed or integer weights that cannot be written to."""
-    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
-    weight = getattr(base, "weight", None)
+    weight = getattr(base_layer(module), "weight", None)
     return weight is None or weight.dtype not in _PLAIN or hasattr(weight, "quant_state")
 
 
-def _unmerged_adapters(module: nn.Module) -> list[str]:
-    if not hasattr(module, "get_base_layer") or module.disable_adapters or module.merged:
+def base_layer(module: nn.Module) -> Any:
+    """The layer itself, without an adapter's wrapper.
+
+    Typed Any: Hugging Face modules carry attributes that their types do not declare.
+    """
+    wrapper: Any = module
+    return wrapper.get_base_layer() if hasattr(module, "get_base_layer") else module
+
+
+def _unmerged_adapters(module: nn.Module) -> list[tuple[Any, str]]:
+    wrapper: Any = module
+    if not hasattr(module, "get_base_layer") or wrapper.disable_adapters or wrapper.merged:
         return []
-    return [name for name in module.active_adapters if name in module.scaling]
+    return [(wrapper, name) for name in wrapper.active_adapters if name in wrapper.scaling]
 
 
-def _dequantised(base: nn.Module) -> Tensor:
+def _dequantised(base: Any) -> Tensor:
     weight = base.weight
     if hasattr(weight, "full_tensor"):  # a DTensor shard (FSDP2)
         weight = weight.full_tensor()
