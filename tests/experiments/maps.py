@@ -42,6 +42,7 @@ def small_config(folder: Path, **changes: object) -> MapConfig:
         "draws": 2,
         "norm_draws": 1,
         "collateral_draws": 1,
+        "dose_draws": 1,
         "resamples": 10,
     }
     return preset("demo", **{**given, **changes})

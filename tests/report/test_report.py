@@ -15,7 +15,7 @@ from brodmann.report.terminal import print_results
 from brodmann.storage import read_json, write_json
 from tests.experiments.maps import planted, small_config
 
-HOSTILE = "kay|<b>*x*</b> [red]$y^"
+HOSTILE = "kay|<b>*x* [red]$y^"
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,21 @@ def test_the_report_says_what_was_found(folder, page):
     for title in ("The model as it is", "Located sets", "Neutral text", "Verdict", "Thresholds"):
         assert title in page
     assert "This is the small preset" in page
-    assert "None" not in page and "nan" not in page
+    for unwritten in ("None", "nan", "object at", "{{"):
+        assert unwritten not in page
+    assert "Tested on 6 held-out items of seven" in page
 
 
 def test_names_do_nothing(page):
     assert "<b>" not in page
     assert r"kay\|&lt;b&gt;\*x\*" in page
     assert HOSTILE not in page
+
+
+def test_links_and_emphasis_are_text_and_numbers_stay_readable():
+    assert markdown_text("[x](http://evil)") == r"[x\](http://evil)"
+    assert markdown_text("_x_ a_b `c`\n# d") == r"\_x\_ a_b \`c\` # d"
+    assert markdown_text("-2.00 [-2.50, -1.50] nats") == "-2.00 [-2.50, -1.50] nats"
 
 
 def test_tables_have_one_width(page):

@@ -1,6 +1,5 @@
 """`run_map`: the whole story of a model's capabilities, from locating neurons to a verdict."""
 
-import contextlib
 import hashlib
 import json
 import time
@@ -15,7 +14,7 @@ from brodmann.experiments.map_config import MapConfig
 from brodmann.experiments.map_data import MapData, load_data
 from brodmann.experiments.map_effects import effect_tables
 from brodmann.experiments.map_erase import Measurer
-from brodmann.experiments.map_jobs import plan_jobs
+from brodmann.experiments.map_jobs import STAGES, plan_jobs
 from brodmann.experiments.map_locate import locate_variant
 from brodmann.experiments.map_sets import MapSet, score_name, select_sets, set_rows
 from brodmann.experiments.map_similarity import convergence_rows, similarity_rows
@@ -26,7 +25,9 @@ from brodmann.models.batches import token_budget
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.tokens import tokenise_answers
 from brodmann.neurons import NeuronScores
-from brodmann.storage import new_folder, plain, write_json, write_rows
+from brodmann.storage import check_new_folder, new_folder, plain, write_json, write_rows
+
+_STAGES = ("locate", "compare", *STAGES)
 
 Located = Mapping[str, Mapping[str, NeuronScores]]
 Tables = dict[str, list[dict[str, Any]]]
@@ -63,7 +64,7 @@ def run_map(
             data cannot be used.
     """
     out = Path(out)
-    _check_free(out, overwrite)
+    check_new_folder(out, overwrite)
     start = time.perf_counter()
     data = load_data(config)
     batch_size = _batch_size(model, data, config)
@@ -178,7 +179,8 @@ def _about(
 
 def _times(partial: Partial, start: float) -> dict[str, float]:
     """Seconds of each stage, earlier runs of the same work included, and of this run in all."""
-    times = {stage: round(seconds, 2) for stage, seconds in partial.seconds().items()}
+    spent = partial.seconds()
+    times = {stage: round(spent[stage], 2) for stage in _STAGES if stage in spent}
     return times | {"this_run": round(time.perf_counter() - start, 2)}
 
 
@@ -211,13 +213,3 @@ def _batch_size(model: LanguageModel, data: MapData, config: MapConfig) -> int:
     texts = [(e.prompt, e.delimiter, e.answer) for e in examples]
     longest = max(len(answer.ids) for answer in tokenise_answers(model, texts))
     return max(1, token_budget(model.hf) // longest)
-
-
-class _FreeError(Exception):
-    """Ends the trial below."""
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that could not be written at the end now, before the work is done."""
-    with contextlib.suppress(_FreeError), new_folder(out, overwrite):
-        raise _FreeError

@@ -53,7 +53,7 @@ class MapConfig:
         norm_draws: random sets matched per layer and by activation magnitude, likewise.
         collateral_draws: how many of each kind of draw are measured on neutral text, too.
         doses: which parts of each set are erased, strongest neurons first.
-        dose_draws: random sets for each part.
+        dose_draws: random sets for each part below the whole, whose random sets are `draws`.
         resamples: bootstrap draws for the intervals of similarities.
         thresholds: where verdicts change.
         batch_size: sequences in a batch, or "auto".
@@ -88,9 +88,9 @@ class MapConfig:
     )
     draws: int = 3
     norm_draws: int = 0
-    collateral_draws: int = 3
+    collateral_draws: int = 1
     doses: tuple[float, ...] = (0.5, 1.0)
-    dose_draws: int = 1
+    dose_draws: int = 0
     resamples: int = 100
     thresholds: Thresholds = Thresholds()
     batch_size: int | Literal["auto"] = "auto"

@@ -38,7 +38,7 @@ def effect_tables(results: Sequence[Result], config: MapConfig) -> dict[str, lis
     erasure = [_effect_row(job, found, base, config) for job, found in of_stage["erase"]]
     _add_controls(erasure, controls)
     whole = [row for row in erasure if row["own"]] + [
-        row for row in controls if row["kind"] == "layer" and row["draw"] < config.dose_draws
+        row for row in controls if row["kind"] == "layer"
     ]
     doses = [_effect_row(job, found, base, config) for job, found in of_stage["dose"]]
     return {

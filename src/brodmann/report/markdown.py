@@ -13,7 +13,8 @@ from brodmann.experiments.map_verdict import CLAIMS
 from brodmann.report.results import RULES, Results, variant_words
 from brodmann.report.tables import TextTable, all_tables
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|#~$])")
+# What could begin or end something: marks inside a word and lone brackets cannot.
+_SPECIAL = re.compile(r"([\\`*|~$]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^#)")
 
 
 def write_markdown(results: Results, figures: list[tuple[str, str]]) -> Path:
