@@ -46,7 +46,14 @@ def test_the_report_says_what_was_found(folder, page):
         assert str(markdown_text(sentence)) in page
     for row in results.tables["verdict"]:
         assert str(markdown_text(row["because"])) in page
-    for title in ("The model as it is", "Located sets", "Neutral text", "Verdict", "Thresholds"):
+    for title in (
+        "The model as it is",
+        "Located sets",
+        "Neutral text",
+        "Verdict",
+        "Thresholds",
+        "Separability",
+    ):
         assert title in page
     assert "This is the small preset" in page
     for unwritten in ("None", "nan", "object at", "{{"):

@@ -123,7 +123,7 @@ PRESETS: Mapping[str, MapConfig] = {
     "demo": MapConfig(preset="demo", data=_SMALL_NUMBERS),
     "full": MapConfig(
         preset="full",
-        data=_SMALL_NUMBERS,
+        data={**_SMALL_NUMBERS, "max": 20},
         views={
             "mq": {"task": "mq"},
             "tf": {"task": "tf"},

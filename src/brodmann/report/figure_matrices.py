@@ -39,7 +39,7 @@ def draw_erasure(results: Results, variant: str, path: Path) -> str:
     title = "Change when a set is erased: sets in rows, tested capabilities in columns"
     if variant != "free":
         title += f" ({variant_words(variant)})"
-    width, height = 1.3 + 2 * (1.12 * (len(names) + 1) + 1.0), 1.0 + 2 * (0.62 * len(names) + 0.9)
+    width, height = 1.2 + 2 * (1.0 * (len(names) + 1) + 0.9), 1.0 + 2 * (0.62 * len(names) + 0.9)
     with picture(path, width, height, title) as figure:
         grid = panels(figure, len(RULES), len(MEASURES))
         for line, rule in zip(grid, RULES, strict=True):

@@ -7,6 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from brodmann.neurons import NeuronScores, NeuronSet
@@ -65,7 +66,7 @@ def _panel(axes: Axes, results: Results, capability: str) -> AxesImage:
         aspect="auto",
         interpolation="nearest",
     )
-    counts = []
+    counts, halo = [], [withStroke(linewidth=2.6, foreground="white")]
     for row in own:
         pairs = np.array(list(NeuronSet.load(results.folder / "sets" / row["set"])))
         counts.append(f"{len(pairs)} {RULES.get(row['rule'], row['rule'])}")
@@ -73,10 +74,10 @@ def _panel(axes: Axes, results: Results, capability: str) -> AxesImage:
         label = f"{RULES.get(row['rule'], row['rule'])} set"
         if row["rule"] == "raw":
             axes.scatter(*places, s=34, facecolors="none", edgecolors=COLOURS["raw"],
-                         linewidths=1.0, label=label)  # fmt: skip
+                         linewidths=1.1, label=label, path_effects=halo)  # fmt: skip
         else:
             axes.scatter(*places, s=34, c=COLOURS["contrast"], marker="+",
-                         linewidths=1.2, label=label)  # fmt: skip
+                         linewidths=1.2, label=label, path_effects=halo)  # fmt: skip
     axes.set_xlim(0, width)
     axes.set_title(f"{short(capability, 40)} ({', '.join(counts)})", loc="left")
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))

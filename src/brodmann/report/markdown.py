@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from brodmann.experiments.map_verdict import CLAIMS
 from brodmann.report.results import RULES, Results, variant_words
-from brodmann.report.tables import TextTable, all_tables
+from brodmann.report.tables import TextTable, all_tables, long_tables
 
 # What could begin or end something: marks inside a word and lone brackets cannot.
 _SPECIAL = re.compile(r"([\\`*|~$]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^#)")
@@ -32,7 +32,10 @@ def write_markdown(results: Results, figures: list[tuple[str, str]]) -> Path:
     page = environment.from_string(source).render(
         run=results.run,
         config=results.run["config"],
-        tables=[(table, Markup(markdown_table(table))) for table in all_tables(results)],
+        tables=[
+            (table, Markup(markdown_table(table)))
+            for table in [*all_tables(results), *long_tables(results)]
+        ],
         sentences=results.sentences,
         claims=CLAIMS,
         verdicts=_by_set(results),

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from brodmann.report.results import RULES, Results, Row
 
+_COMPARISONS = {
+    "separability": "Separability: pairs of capabilities, all samples of each",
+    "answers": "The same capability, answers free and matched across operators",
+    "view": "The same capability, asked in two ways",
+}
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -30,6 +36,12 @@ def all_tables(results: Results) -> list[TextTable]:
     for variant in results.erased_variants:
         tables += [erasure_table(results, variant, measure) for measure in ("accuracy", "margin")]
     tables += [controls_table(results), collateral_table(results), verdict_table(results)]
+    return [table for table in tables if table.rows]
+
+
+def long_tables(results: Results) -> list[TextTable]:
+    """Return the tables that are too long for a terminal."""
+    tables = [comparison_table(results, kind) for kind in _COMPARISONS]
     return [table for table in tables if table.rows]
 
 
@@ -87,6 +99,28 @@ def sets_table(results: Results) -> TextTable:
         "Shared with others: different capabilities at the same sample size (low is good). "
         "Chance: random sets with as many neurons in each layer.",
     )
+
+
+def comparison_table(results: Results, kind: str) -> TextTable:
+    """One kind of comparison between sets, pair by pair."""
+    rows = []
+    for row in results.rows("similarity", kind=kind):
+        pair = [row["a"], row["b"]] if row["a"] != row["b"] else [row["a"]]
+        variants = dict.fromkeys((row["variant"], row["other_variant"]))
+        rows.append(
+            [
+                " and ".join(str(name) for name in pair),
+                RULES.get(row["rule"], row["rule"]),
+                " and ".join(variants),
+                f"{row['size_a']}, {row['size_b']}",
+                f"{row['shared']}",
+                between(row["value"], row["low"], row["high"]),
+                number(row["chance"], 3),
+                number(row["chance_layer_matched"], 3),
+            ]
+        )
+    columns = ["capability", "set", "located on", "neurons", "shared", "|A∩B| / max(|A|,|B|)"]
+    return TextTable(_COMPARISONS[kind], [*columns, "chance", "layer-matched"], rows)
 
 
 def erasure_table(results: Results, variant: str, measure: str) -> TextTable:
