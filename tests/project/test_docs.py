@@ -18,7 +18,8 @@ def python_blocks(page: str) -> str:
 @pytest.mark.xdist_group("smollm2")
 def test_the_quickstart_runs(capsys):
     names: dict[str, object] = {}
-    exec(compile(python_blocks("docs/quickstart.md"), "quickstart.md", "exec"), names)
+    code = re.sub(r"limit=\d+", "limit=8", python_blocks("docs/quickstart.md"))  # in seconds
+    exec(compile(code, "quickstart.md", "exec"), names)
     shown = capsys.readouterr().out
     assert "NeuronSet(" in shown
-    assert names["before"].accuracy > names["after"].accuracy
+    assert names["before"].margin > names["after"].margin
