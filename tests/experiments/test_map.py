@@ -119,7 +119,7 @@ def test_the_verdict_on_planted_sets(tables):
     assert found["seven.raw", "relevant"] == "supported"
     assert found["seven.raw", "separable"] == "not supported"
     assert found["seven.contrast", "separable"] == "supported"
-    assert found["seven.raw", "breaking"] == "not supported"
+    assert found["seven.raw", "damaging"] == "not supported"
     assert any("demo preset" in row["sentence"] for row in tables["summary"])
 
 

@@ -28,7 +28,7 @@ def tables(**changes):
         | {"random_d_accuracy_worst": -0.05},
         "specificity_of_effects": ONE | {"other": "mul"} | effect("d_margin", 1.0, 0.5, 1.5)
         | effect("d_accuracy", 0.2, 0.1, 0.3),
-        "collateral": ONE | {"kind": "located", "perplexity_ratio": 1.2, "kl": 0.1},
+        "collateral": ONE | {"kind": "located", "perplexity_ratio": 1.1, "kl": 0.1},
         "random": ONE | {"kind": "layer", "perplexity_ratio": 1.02, "kl": 0.01},
     }  # fmt: skip
     for name, change in changes.items():
@@ -72,13 +72,14 @@ def judged(claim, **changes):
         ("specific", {"specificity_of_effects": {"d_margin_low": -0.1}}, OPEN),
         ("specific", {"specificity_of_effects": effect("d_margin", -1.0, -2.0, -0.5)}, NO),
         ("specific", {"erasure": effect("d_margin", 0.5, 0.1, 0.9)}, NO),
-        ("breaking", {}, NO),
-        ("breaking", {"collateral": {"perplexity_ratio": 3.0}}, YES),
-        ("breaking", {"collateral": {"perplexity_ratio": None}}, YES),
-        ("breaking", {"collateral": {"perplexity_ratio": 3.0},
+        ("damaging", {}, NO),
+        ("damaging", {"collateral": {"perplexity_ratio": 3.0}}, YES),
+        ("damaging", {"collateral": {"perplexity_ratio": None}}, YES),
+        ("damaging", {"collateral": {"perplexity_ratio": 3.0},
                       "random": {"perplexity_ratio": 4.0}}, OPEN),
         ("answer_bound", {}, NO),
         ("answer_bound", {"answers": {"low": 0.3}}, OPEN),
+        ("answer_bound", {"specificity": {"across_high": 0.65}}, OPEN),
         ("answer_bound", {"answers": {"low": 0.1, "high": 0.3}}, YES),
         ("answer_bound", {"answers": {"kind": "view"}}, None),
     ],
@@ -91,7 +92,7 @@ def test_reasons_hold_the_numbers():
     rows = {row["claim"]: row["because"] for row in verdict(tables(), Thresholds())}
     assert "-2.00 [-2.50, -1.50] nats" in rows["relevant"]
     assert "rank 1 of 4, no p" in rows["relevant"]
-    assert "times 1.20" in rows["breaking"] and "(1 draw)" in rows["breaking"]
+    assert "times 1.10" in rows["damaging"] and "(1 draw)" in rows["damaging"]
     changes = {"random_draws": 99, "random_d_margin_p_holm": 0.04}
     claimed = verdict(tables(erasure=changes), Thresholds())
     assert any("p = 0.040, Holm" in row["because"] for row in claimed)

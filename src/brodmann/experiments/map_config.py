@@ -20,13 +20,13 @@ class Thresholds:
             capability share.
         same_set: as above, but at least: the set stays itself when all operators are given the
             same answers.
-        broken: perplexity on neutral text is multiplied by at least this.
+        damaging: perplexity on neutral text is multiplied by at least this.
     """
 
     cohesive: float = 0.5
     separable: float = 0.25
     same_set: float = 0.5
-    broken: float = 1.5
+    damaging: float = 1.2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ _YES = {
     "relevant": "causally relevant",
     "separable": "separable",
     "specific": "specific in effect",
-    "breaking": "breaking the model on neutral text",
+    "damaging": "damaging to neutral text",
     "answer_bound": "bound to the answers' tokens",
 }
 

@@ -18,7 +18,7 @@ CLAIMS = {
     "relevant": "erasing the set harms its capability more than any random set of its size",
     "separable": "other capabilities' sets are different neurons",
     "specific": "erasing the set harms its capability more than each other one",
-    "breaking": "erasing the set breaks the model on neutral text",
+    "damaging": "erasing the set damages the reading of neutral text, too, beyond random sets",
     "answer_bound": "the set stands for the answers' tokens, not the operation",
 }
 """The claims that a verdict is about, in the order they are told."""
@@ -42,7 +42,7 @@ def verdict(tables: Tables, thresholds: Thresholds) -> list[dict[str, Any]]:
         "relevant": _relevant,
         "separable": _separable,
         "specific": _specific,
-        "breaking": _breaking,
+        "damaging": _damaging,
         "answer_bound": _answer_bound,
     }
     rows = []
@@ -134,7 +134,7 @@ def _specific(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     return (NOT_SUPPORTED if any(row["d_margin_high"] <= 0 for row in rows) else UNDECIDED), told
 
 
-def _breaking(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
+def _damaging(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:
     rows = [r for r in tables["collateral"] if r["set"] == one["set"]]
     own = _one(rows, kind="located")
     if own is None or own["perplexity_ratio"] is None:
@@ -145,8 +145,8 @@ def _breaking(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     if not drawn:
         return UNDECIDED, told + "; no random sets to compare with."
     draws = f"{len(drawn)} draw" + ("s" if len(drawn) > 1 else "")
-    told += f"; random sets times {min(drawn):.2f} to {max(drawn):.2f} ({draws})."
-    if ratio >= thresholds.broken:
+    told += f"; the worst random set times {max(drawn):.2f} ({draws})."
+    if ratio >= thresholds.damaging:
         return (SUPPORTED if ratio > max(drawn) else UNDECIDED), told
     return NOT_SUPPORTED, told
 
@@ -165,6 +165,8 @@ def _answer_bound(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str
     )
     if row["low"] is None:
         return UNDECIDED, told
+    if row["low"] > limit and row["low"] <= (within["across_high"] or 0.0):
+        return UNDECIDED, f"{told} But so much is shared with other capabilities, too."
     if row["low"] > limit:
         return NOT_SUPPORTED, told
     return (SUPPORTED if row["high"] < limit else UNDECIDED), told

@@ -97,6 +97,7 @@ def _positive(values: Sequence[float]) -> list[float]:
 def _share_y(line: Sequence[Axes]) -> None:
     low = min(axes.get_ylim()[0] for axes in line)
     high = max(axes.get_ylim()[1] for axes in line)
+    room = 0.04 * (high - low)
     for axes in line:
-        axes.set_ylim(low, high)
+        axes.set_ylim(low - room, high + room)
         axes.grid(axis="y", color="#e0e0e0", lw=0.6)

@@ -179,12 +179,12 @@ def collateral_table(results: Results) -> TextTable:
                 number(row["perplexity_before"], 1),
                 number(row["perplexity_after"], 1),
                 times(row["perplexity_ratio"]),
-                f"{times(min(ratios))} to {times(max(ratios))}" if ratios else "–",
+                times(max(ratios)) if ratios else "–",
                 number(row["kl"], 3),
                 number(max(r["kl"] for r in drawn), 3) if drawn else "–",
             ]
         )
-    columns = ["erased", "set", "answers", "perplexity", "erased", "ratio", "random ratio"]
+    columns = ["erased", "set", "answers", "perplexity", "erased", "ratio", "worst random"]
     return TextTable("Neutral text", [*columns, "KL, nats", "worst random KL"], rows)
 
 
