@@ -42,6 +42,16 @@ def tables(folder):
     return read_json(folder / "results.json")
 
 
+def test_the_users_own_neutral_texts_are_read(model, tmp_path):
+    rows = [f'{{"prompt": "abc def {i}", "answer": "ghi"}}' for i in range(4)]
+    (tmp_path / "plain.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    own = load_data(small_config(tmp_path / "a", neutral=str(tmp_path / "plain.jsonl")))
+    assert sorted(own.neutral) == [f"abc def {i} ghi" for i in range(4)]
+    assert len(load_data(small_config(tmp_path / "b")).neutral) > 10
+    with pytest.raises(InputError, match=r"absent\.jsonl"):
+        load_data(small_config(tmp_path / "c", neutral="absent.jsonl"))
+
+
 def neurons(folder, name):
     return set(NeuronSet.load(folder / "sets" / name))
 

@@ -23,6 +23,10 @@ def map_command(
     preset: Annotated[
         str, typer.Option("--preset", help="demo: small, minutes; full: for claims.")
     ] = "demo",
+    neutral: Annotated[
+        str | None,
+        typer.Option("--neutral", help="Data spec of texts that must stay readable."),
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -45,6 +49,7 @@ def map_command(
     from brodmann.storage import check_new_folder, read_json
 
     changes: dict[str, Any] = {"capabilities": capabilities, "method": method, "seed": seed}
+    changes["neutral"] = neutral
     config = preset_named(preset, **changes, batch_size=parse_batch_size(batch_size))
     METHODS.get(method)
     check_new_folder(out, overwrite)

@@ -127,7 +127,7 @@ def _tables(
         "specificity": compared[1],
         "convergence": settled,
     }
-    measurer = Measurer(model, data.tests, batch_size, partial)
+    measurer = Measurer(model, data.tests, data.neutral, batch_size, partial)
     wanted = [one for one in sets if one.variant in config.erased_answers]
     jobs = plan_jobs(wanted, data.capabilities, config, measurer.magnitudes)
     tables |= effect_tables(measurer.run(jobs), config)
@@ -197,6 +197,7 @@ def _work(model: LanguageModel, data: MapData, config: MapConfig) -> dict[str, A
         "model": model.fingerprint,
         "dtype": str(model.dtype),
         "device": model.device.type,
+        "neutral": hashlib.sha256(json.dumps(list(data.neutral)).encode()).hexdigest(),
         "examples": hashlib.sha256(json.dumps(examples).encode()).hexdigest(),
     }
 

@@ -52,6 +52,7 @@ class MapConfig:
         draws: random sets matched per layer, for each erased set, on its own capability.
         norm_draws: random sets matched per layer and by activation magnitude, likewise.
         collateral_draws: how many of each kind of draw are measured on neutral text, too.
+        neutral: data spec of texts that erasures must leave readable; None: the bundled ones.
         doses: which parts of each set are erased, strongest neurons first.
         dose_draws: random sets for each part below the whole, whose random sets are `draws`.
         resamples: bootstrap draws for the intervals of similarities.
@@ -89,6 +90,7 @@ class MapConfig:
     draws: int = 3
     norm_draws: int = 0
     collateral_draws: int = 1
+    neutral: str | None = None
     doses: tuple[float, ...] = (0.5, 1.0)
     dose_draws: int = 0
     resamples: int = 100

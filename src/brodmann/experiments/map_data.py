@@ -8,7 +8,11 @@ from typing import Any
 from brodmann.data import DataSpec, Example, capability_specs, load_examples
 from brodmann.data.capabilities import FAMILIES
 from brodmann.errors import DataError
+from brodmann.evaluate import neutral_texts
 from brodmann.experiments.map_config import MapConfig
+
+NEUTRAL_TEXTS = 32
+"""Of a user's own neutral data so many texts are read."""
 
 Halves = tuple[list[Example], list[Example]]
 
@@ -53,11 +57,13 @@ class MapData:
         variants: what to locate on; the first is the main one.
         tests: the held-out items of each capability.
         test_rows: a row about the items of each capability.
+        neutral: texts that no capability is in.
     """
 
     variants: Sequence[Variant]
     tests: Mapping[str, list[Example]]
     test_rows: Sequence[Mapping[str, Any]]
+    neutral: Sequence[str]
 
     @property
     def capabilities(self) -> list[str]:
@@ -88,7 +94,15 @@ def load_data(config: MapConfig) -> MapData:
         capability: _up_to(spec, "test", config.test_items, config.seed)
         for capability, spec in main.specs.items()
     }
-    return MapData(variants, tests, [_test_row(name, tests[name], main) for name in tests])
+    test_rows = [_test_row(name, tests[name], main) for name in tests]
+    return MapData(variants, tests, test_rows, _neutral(config))
+
+
+def _neutral(config: MapConfig) -> Sequence[str]:
+    if config.neutral is None:
+        return neutral_texts()
+    chosen = _up_to(config.neutral, "all", NEUTRAL_TEXTS, config.seed)
+    return [example.prompt + example.delimiter + example.answer for example in chosen]
 
 
 def is_family(capabilities: str) -> bool:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from brodmann.data import Example
-from brodmann.evaluate import collateral, evaluate, neutral_texts, read_neutral
+from brodmann.evaluate import collateral, evaluate, read_neutral
 from brodmann.evaluate.collateral import Neutral
 from brodmann.experiments.map_jobs import STAGES, Job
 from brodmann.experiments.partial import Partial, say
@@ -28,6 +28,7 @@ class Measurer:
     Args:
         model: the model; it is changed inside each measurement only.
         tests: the items of each capability.
+        neutral: texts that erasures must leave readable.
         batch_size: examples of a batch.
         partial: keeps finished pieces.
     """
@@ -36,11 +37,13 @@ class Measurer:
         self,
         model: LanguageModel,
         tests: Mapping[str, list[Example]],
+        neutral: Sequence[str],
         batch_size: int,
         partial: Partial,
     ) -> None:
         self.model = model
         self.tests = tests
+        self.neutral = neutral
         self.batch_size = batch_size
         self.partial = partial
 
@@ -82,4 +85,4 @@ class Measurer:
 
     @cached_property
     def _neutral(self) -> Neutral:
-        return read_neutral(self.model, neutral_texts())
+        return read_neutral(self.model, self.neutral)
