@@ -118,6 +118,11 @@ def test_unknown_method(refused, locate, place):
     assert "'dcsm'" in refused(*locate(place / "rows.jsonl"), "--method", "dcsm")
 
 
+def test_rules_that_cannot_hold_are_refused_before_the_work(refused, locate, place):
+    assert "--sigma above 0" in refused(*locate(place / "rows.jsonl"), "--sigma", "0")
+    assert "up to 144" in refused(*locate(place / "rows.jsonl"), "--top", "100000")
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--sign", "negativ"), ("--batch-size", "many"), ("--dtype", "int8"), ("--limit", "-3")],
@@ -150,4 +155,8 @@ def test_resume_of_other_work(refused, place, tmp_path):
     state.parent.mkdir()
     write_tensors(state, {"counts": torch.zeros(1)}, {"work": "something else", "batches": "1"})
     words = ("locate", "--model", place / "model", "--data", place / "rows.jsonl", "--split", "all")
-    assert "--resume" in refused(*words, "--out", tmp_path / "out", "--resume")
+    assert "another model, data or options" in refused(
+        *words, "--out", tmp_path / "out", "--resume"
+    )
+    assert "Write --resume to go on" in refused(*words, "--out", tmp_path / "out")
+    assert state.exists()

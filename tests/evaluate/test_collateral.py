@@ -88,8 +88,12 @@ def test_long_texts_are_cut_and_batches_stay_small(monkeypatch):
     monkeypatch.setattr(module, "WINDOW", 16)
     neutral = read_neutral(model, ["bread " * 40, *TEXTS])
     assert max(batch.input_ids.shape[1] for batch in neutral.batches) == 16
-    lengths = [len(model.tokenizer(text)["input_ids"]) for text in ["bread " * 40, *TEXTS]]
-    assert neutral.n_tokens == sum(n - math.ceil(n / 16) for n in lengths)
+    # The tokenizer starts a text with BOS, and so does each window: all of a text is predicted.
+    texts = ["bread " * 40, *TEXTS]
+    bodies = [model.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    assert neutral.n_tokens == sum(len(ids) for ids in bodies)
+    firsts = {int(first) for batch in neutral.batches for first in batch.input_ids[:, 0]}
+    assert firsts == {model.tokenizer.bos_token_id}
     assert not any(log_probs.requires_grad for log_probs in neutral.log_probs)
 
 

@@ -12,6 +12,7 @@ import torch
 from brodmann.errors import InputError
 from brodmann.evaluate import evaluate
 from brodmann.experiments import preset, run_map
+from brodmann.experiments.map_config import with_enough_draws
 from brodmann.experiments.map_data import load_data
 from brodmann.experiments.partial import Partial
 from brodmann.interventions import erased
@@ -223,10 +224,21 @@ def test_resume_refuses_other_work(model, config, tmp_path):
         run_map(model, config, tmp_path / "out", resume=True)
 
 
-def test_an_old_partial_is_discarded_without_resume(tmp_path):
+def test_an_unfinished_run_is_discarded_only_when_asked_for(tmp_path):
     old = Partial(tmp_path / "p", {"seed": 5}, resume=False, plan={})
     old.piece("a/b", lambda: 1)
-    assert not Partial(tmp_path / "p", {"seed": 5}, resume=False, plan={}).has("a/b")
+    with pytest.raises(InputError, match="--resume to go on"):
+        Partial(tmp_path / "p", {"seed": 5}, resume=False, plan={})
+    assert Partial(tmp_path / "p", {"seed": 5}, resume=True, plan={}).has("a/b")
+    fresh = Partial(tmp_path / "p", {"seed": 5}, resume=False, overwrite=True, plan={})
+    assert not fresh.has("a/b")
+
+
+def test_so_many_capabilities_get_so_many_draws():
+    full = preset("full")
+    assert with_enough_draws(full, 4).draws == 99
+    assert with_enough_draws(full, 8).draws == 160
+    assert with_enough_draws(preset("demo"), 8).draws == preset("demo").draws
 
 
 def test_a_folder_of_other_files_is_not_discarded(tmp_path):

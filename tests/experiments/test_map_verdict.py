@@ -18,6 +18,7 @@ def tables(**changes):
     }  # fmt: skip
     parts = {
         "sets": ONE | {"neurons": 80},
+        "data": ONE | {"halves": "expressions"},
         "similarity": cohesion,
         "answers": cohesion | {"kind": "answers", "value": 0.7, "low": 0.6, "high": 0.8},
         "specificity": ONE
@@ -48,6 +49,15 @@ def judged(claim, **changes):
     return next((row["verdict"] for row in rows if row["claim"] == claim), None)
 
 
+@pytest.mark.parametrize(("fall", "expected"), [(-0.5, YES), (-1.9, OPEN), (-3.0, OPEN)])
+def test_specific_means_that_no_other_set_harms_the_capability_as_much(fall, expected):
+    found = tables()
+    rival = ONE | {"set": "mul.raw", "capability": "mul", "own": False, "tested": "add"}
+    found["erasure"].append(rival | effect("d_margin", fall, fall - 0.1, fall + 0.1))
+    rows = verdict(found, Thresholds())
+    assert next(row["verdict"] for row in rows if row["claim"] == "specific") == expected
+
+
 @pytest.mark.parametrize(
     ("claim", "changes", "expected"),
     [
@@ -58,7 +68,10 @@ def judged(claim, **changes):
         ("cohesive", {"similarity": {"low": None, "high": None}}, OPEN),
         ("cohesive", {"similarity": {"value": None}}, NO),
         ("cohesive", {"sets": {"neurons": 0}}, NO),
+        ("cohesive", {"data": {"halves": "contexts"}}, OPEN),
         ("relevant", {}, YES),
+        ("relevant", {"erasure": {"norm_draws": 20, "norm_d_margin_worst": -0.3}}, YES),
+        ("relevant", {"erasure": {"norm_draws": 20, "norm_d_margin_worst": -1.8}}, OPEN),
         ("relevant", {"erasure": effect("d_margin", -2.0, -4.0, -0.1)}, OPEN),
         ("relevant", {"erasure": effect("d_margin", 0.5, 0.1, 0.9)}, NO),
         ("relevant", {"erasure": {"random_d_margin_rank": 2}}, NO),

@@ -7,7 +7,8 @@ from transformers import OPTConfig, OPTForCausalLM
 from brodmann.errors import InputError, ModelError
 from brodmann.models import architectures
 from brodmann.models.architectures import ARCHITECTURES, find_architecture, supported_families
-from brodmann.models.load import load_model, wrap_model
+from brodmann.models.fingerprint import fingerprint
+from brodmann.models.load import load_model, open_unchecked, wrap_model
 from brodmann.models.selfcheck import verify
 from tests.tiny import TINY_FAMILIES, tiny_model, tiny_tokenizer
 from tests.tiny.families import FAMILIES
@@ -152,6 +153,33 @@ def test_fingerprint_survives_the_dtype_and_sees_one_changed_layer(tmp_path):
         hf.model.layers[2].mlp.up_proj.weight.mul_(1.1)
     assert wrap_model(hf, tokenizer, name="x").fingerprint != base.fingerprint
     assert opened("llama", seed=1).fingerprint != base.fingerprint
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+def test_fingerprint_sees_every_single_erased_neuron(family, tmp_path):
+    model = opened(family)
+    seen = {model.fingerprint}
+    down = model.sites[1].experts.down_proj if family == "mixtral" else model.sites[1].down.weight
+    with torch.no_grad():
+        for neuron in range(12):
+            kept = down.clone()
+            (down if family == "gpt2" else down.transpose(-1, -2))[..., neuron, :] = 0
+            seen.add(fingerprint(model.hf))
+            down.copy_(kept)
+    assert len(seen) == 13
+    assert fingerprint(model.hf) == model.fingerprint
+
+
+def test_verify_can_open_what_load_refuses(tmp_path):
+    hf, tokenizer = tiny_model("llama")
+    with torch.no_grad():
+        hf.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
+    hf.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="NaN"):
+        load_model(tmp_path)
+    result = verify(open_unchecked(str(tmp_path)))
+    assert not result.passed and not result.rows[0].passed
 
 
 def test_a_device_map_with_offload_gives_the_same_scores(tmp_path):

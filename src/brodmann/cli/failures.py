@@ -28,7 +28,7 @@ class Failure:
 def failure_of(error: BaseException) -> Failure:
     """Say in one line what went wrong and with which code to exit."""
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted; continue with --resume", Failure.INTERRUPTED)
+        return Failure("interrupted; map and locate go on with --resume", Failure.INTERRUPTED)
     if isinstance(error, BrokenPipeError):  # the reader of our output had enough
         return Failure("", Failure.FAILED)
     if isinstance(error, BrodmannError):
@@ -39,7 +39,11 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Failure("the disk is full; free some space and run again.", Failure.FAILED)
     if _is_out_of_memory(error):
-        return Failure("out of memory; run again with a smaller --batch-size.", Failure.FAILED)
+        return Failure(
+            "out of memory; run again with a smaller --batch-size where there is one, or "
+            "--dtype bfloat16.",
+            Failure.FAILED,
+        )
     return Failure(
         f"{type(error).__name__}: {_one_line(error)}; run with --debug for the traceback.",
         Failure.FAILED,

@@ -67,18 +67,25 @@ def locate_command(
     from brodmann.cli.opening import checkpoint_file, open_model, parse_batch_size
     from brodmann.cli.run_record import RunRecord
     from brodmann.data import canonical_spec, load_examples
+    from brodmann.errors import InputError
     from brodmann.localize import METHODS, locate
     from brodmann.storage import check_new_folder, new_folder
 
     settings: dict[str, Any] = {"batch_size": parse_batch_size(batch_size), "site": site}
     settings |= {"target": target, "fold_norm": fold_norm}
     METHODS.get(method)
+    if top is None and sigma <= 0:
+        raise InputError(f"Expected --sigma above 0; got {sigma:g}.")
     check_new_folder(out, overwrite)
     asked = {"spec": str(canonical_spec(data)), "split": split, "limit": limit, "seed": seed}
     record = RunRecord("locate", method=method, data=asked, **settings)
     examples = load_examples(data, split=split, limit=limit, seed=seed)
     opened = open_model(model, device, dtype)
-    checkpoint = checkpoint_file(out, resume=resume)
+    if top is not None and top > opened.n_neurons_total:
+        raise InputError(
+            f"Expected --top up to {opened.n_neurons_total}, the model's neurons; got {top}."
+        )
+    checkpoint = checkpoint_file(out, resume=resume, overwrite=overwrite)
     scores = locate(opened, examples, method, checkpoint=checkpoint, **settings)
     scores = dataclasses.replace(scores, provenance={**scores.provenance, "data": asked})
     if top:

@@ -31,14 +31,22 @@ def parse_batch_size(text: str) -> int | Literal["auto"]:
     raise InputError(f"Expected --batch-size auto or a number above 0; got '{text}'.")
 
 
-def checkpoint_file(out: Path, *, resume: bool) -> Path:
-    """Return where an unfinished run to ``out`` keeps its state; without ``resume`` it starts anew.
+def checkpoint_file(out: Path, *, resume: bool, overwrite: bool) -> Path:
+    """Return where an unfinished run to ``out`` keeps its state.
 
     The file lies beside ``out``, in a hidden folder that goes when the run ends well.
+
+    Raises:
+        InputError: when there is one, and neither to resume nor to overwrite it is asked for.
     """
     import shutil
 
     folder = out.resolve().with_name(f".{out.resolve().name}.unfinished")
+    if (folder / "sums.safetensors").exists() and not resume and not overwrite:
+        raise InputError(
+            f"{folder} holds an unfinished run. Write --resume to go on with it, or --overwrite "
+            "to start anew."
+        )
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     return folder / "sums.safetensors"

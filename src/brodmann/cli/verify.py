@@ -21,11 +21,11 @@ def verify_command(
     The neurons' outputs must reproduce what the MLP writes, zeroing a neuron must equal zeroing
     its column, and observing must not change the logits. Exits with 1 when a check fails.
     """
-    from brodmann.cli.opening import open_model
     from brodmann.cli.output import print_json, print_table, print_text
+    from brodmann.models.load import open_unchecked
     from brodmann.models.selfcheck import verify
 
-    opened = open_model(model, device, dtype)
+    opened = open_unchecked(model, dtype, device)
     result = verify(opened)
     rows = [
         {

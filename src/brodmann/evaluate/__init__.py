@@ -7,7 +7,6 @@ from typing import Any
 
 from brodmann.evaluate.collateral import Collateral, Neutral, collateral, read_neutral
 from brodmann.evaluate.controls import random_sets
-from brodmann.evaluate.dose import dose_response
 from brodmann.evaluate.evaluate import evaluate
 from brodmann.evaluate.evaluation import Evaluation
 from brodmann.evaluate.neutral import neutral_texts
@@ -33,7 +32,6 @@ __all__ = [
     "Scorer",
     "bootstrap_interval",
     "collateral",
-    "dose_response",
     "evaluate",
     "holm",
     "mcnemar_p",

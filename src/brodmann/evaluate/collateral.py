@@ -120,12 +120,15 @@ def read_neutral(model: LanguageModel, texts: Sequence[str]) -> Neutral:
 
 
 def _windows(model: LanguageModel, texts: Sequence[str]) -> list[list[int]]:
-    """Tokenise the texts, special tokens in front as the tokenizer adds them, and cut them."""
-    longest = min(WINDOW, model.max_tokens or WINDOW)
+    """Tokenise the texts and cut them; each window starts as the tokenizer starts a text (BOS)."""
+    front = list(model.tokenizer("", verbose=False)["input_ids"])
+    if front and front[-1] == model.tokenizer.eos_token_id:
+        front.pop()
+    longest = min(WINDOW, model.max_tokens or WINDOW) - len(front)
     windows = []
     for text in texts:
-        ids = model.tokenizer(text, truncation=False, verbose=False)["input_ids"]
-        windows += [list(ids[start : start + longest]) for start in range(0, len(ids), longest)]
+        ids = list(model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        windows += [front + ids[start : start + longest] for start in range(0, len(ids), longest)]
     windows = [window for window in windows if len(window) > 1]
     if not windows:
         raise DataError(f"Expected neutral text of two tokens or more; got {len(texts)} text(s).")

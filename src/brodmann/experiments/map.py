@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brodmann.environment import environment, peak_device_memory_bytes, peak_memory_bytes
-from brodmann.experiments.map_config import MapConfig
+from brodmann.experiments.map_config import MapConfig, with_enough_draws
 from brodmann.experiments.map_data import MapData, load_data
 from brodmann.experiments.map_effects import effect_tables
 from brodmann.experiments.map_erase import Measurer
@@ -52,7 +52,7 @@ def run_map(
         config: what to measure; see :func:`brodmann.experiments.preset`.
         out: the folder to make. Finished work is kept in ``<out>.partial`` meanwhile.
         overwrite: replace a folder that brodmann made earlier.
-        resume: go on with what ``<out>.partial`` holds; without it, an old one is discarded.
+        resume: go on with what ``<out>.partial`` holds.
         finish: called with the folder before it takes its name, such as
             :func:`brodmann.report.report_folder`.
 
@@ -67,11 +67,13 @@ def run_map(
     check_new_folder(out, overwrite)
     start = time.perf_counter()
     data = load_data(config)
+    config = with_enough_draws(config, len(data.capabilities))
     batch_size = _batch_size(model, data, config)
     partial = Partial(
         out.with_name(out.name + ".partial"),
         _work(model, data, config),
         resume=resume,
+        overwrite=overwrite,
         plan={"batch_size": batch_size},
     )
     batch_size = partial.plan["batch_size"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from brodmann.errors import RunError
 from brodmann.evaluate import holm, paired_difference, permutation_p
 from brodmann.experiments.map_config import MIN_DRAWS_FOR_P, MapConfig
 from brodmann.experiments.map_erase import Result
@@ -207,7 +208,13 @@ def _item_rows(job: Job, found: Measured) -> list[dict[str, Any]]:
 
 
 def _column(found: Measured, measure: str) -> list[float]:
-    return [float(row[measure]) for row in found["rows"]]
+    values = [row[measure] for row in found["rows"]]
+    if any(value is None for value in values):
+        raise RunError(
+            f"Expected finite measurements; some {measure}s are not: the model overflows in its "
+            "type. Start anew with --dtype float32 --overwrite."
+        )
+    return [float(value) for value in values]
 
 
 def _groups(found: Measured) -> list[Hashable]:

@@ -69,6 +69,9 @@ def _cohesive(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
         f"Two samples share {_ratio(row)} of the larger set; layer-matched chance "
         f"{row['chance_layer_matched']:.3f}, p {_p(row['p_layer_matched'])}."
     )
+    data = _one(tables["data"], variant=one["variant"], capability=one["capability"])
+    if data is not None and data["halves"] == "contexts":
+        return UNDECIDED, f"{told} But the samples share expressions behind other solved examples."
     above = row["p_layer_matched"] is not None and row["p_layer_matched"] < _ALPHA
     if row["low"] is None:
         return UNDECIDED, told
@@ -96,6 +99,12 @@ def _relevant(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     if row["d_margin_low"] >= 0 or rank > 1 + draws // 20:
         return NOT_SUPPORTED, told
     beyond = p < _ALPHA if p is not None else row["d_margin_high"] < worst
+    if row.get("norm_draws"):
+        told += (
+            f" Of {row['norm_draws']} random sets of the same activation size the worst changes "
+            f"it by {row['norm_d_margin_worst']:+.2f}."
+        )
+        beyond = beyond and row["d_margin_high"] < row["norm_d_margin_worst"]
     return (SUPPORTED if beyond and row["d_margin_high"] < 0 else UNDECIDED), told
 
 
@@ -130,8 +139,31 @@ def _specific(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     if own is not None and own["d_margin"] >= 0:
         return NOT_SUPPORTED, "Erasing it does not lower its own margin. " + told
     if all(row["d_margin_low"] > 0 for row in rows):
-        return SUPPORTED, told
+        rival = _hardest_rival(one, own, tables)
+        if rival is None:
+            return SUPPORTED, told
+        return UNDECIDED, f"{told} But erasing the set of {rival} lowers this margin as much."
     return (NOT_SUPPORTED if any(row["d_margin_high"] <= 0 for row in rows) else UNDECIDED), told
+
+
+def _hardest_rival(one: Row, own: Row | None, tables: Tables) -> str | None:
+    """The capability whose set harms this one as much as its own set does, if there is one.
+
+    Capabilities start at different margins and have different room to fall; down a column of the
+    matrix the room is the same.
+    """
+    if own is None:
+        return None
+    column = [
+        row
+        for row in tables["erasure"]
+        if row["tested"] == one["capability"] and not row["own"]
+        if row["variant"] == one["variant"] and row["rule"] == one["rule"]
+    ]
+    worst = min(column, key=lambda row: row["d_margin"], default=None)
+    if worst is None or own["d_margin_high"] < worst["d_margin"]:
+        return None
+    return str(worst["capability"])
 
 
 def _damaging(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, str] | None:

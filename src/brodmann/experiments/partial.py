@@ -26,19 +26,27 @@ class Partial:
     """
 
     def __init__(
-        self, folder: Path, work: dict[str, Any], *, resume: bool, plan: dict[str, Any]
+        self,
+        folder: Path,
+        work: dict[str, Any],
+        *,
+        resume: bool,
+        overwrite: bool = False,
+        plan: dict[str, Any],
     ) -> None:
-        """Open the folder; without ``resume`` the pieces of an older run are discarded.
+        """Open the folder; the pieces of an older run are kept, discarded or protected.
 
         Args:
             folder: where the pieces are.
             work: what decides the result; other work is refused.
             resume: go on with what the folder holds.
+            overwrite: discard what it holds; with neither, an older run is not touched.
             plan: what was found out on this machine now, such as the size of batches. The plan
                 of the run that is resumed takes its place: see :attr:`plan`.
 
         Raises:
-            InputError: when the folder holds other work (with ``resume``), or other files.
+            InputError: when the folder holds an older run and neither is asked for, other work
+                (with ``resume``), or other files.
         """
         self.folder = folder
         work = plain(work)
@@ -47,7 +55,13 @@ class Partial:
                 f"Expected {folder} to hold an interrupted run, or nothing; it holds other files. "
                 "Move them, or give another --out."
             )
-        if resume and (folder / WORK).exists():
+        unfinished = (folder / WORK).exists()
+        if unfinished and not resume and not overwrite:
+            raise InputError(
+                f"{folder} holds an unfinished run. Write --resume to go on with it, or "
+                "--overwrite to start anew."
+            )
+        if resume and unfinished:
             found = read_json(folder / WORK)
             self._check(found.get("work", {}), work)
             self.plan: dict[str, Any] = found["plan"]
@@ -61,7 +75,7 @@ class Partial:
         if other:
             raise InputError(
                 f"Expected the interrupted run of this very command in {self.folder}; it differs "
-                f"in {', '.join(other)}. Repeat that command, or leave out --resume."
+                f"in {', '.join(other)}. Repeat that command, or start anew with --overwrite."
             )
 
     def piece(self, key: str, make: Callable[[], Any]) -> Any:

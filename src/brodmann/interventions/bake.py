@@ -11,6 +11,7 @@ from brodmann.interventions.context import check_factor
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.sites import DenseSite, ExpertSite, NeuronSite
 from brodmann.neurons import NeuronSet
+from brodmann.storage import write_json
 
 
 def bake(
@@ -54,6 +55,8 @@ def bake(
             state[names[id(weight)]] = _scaled_columns(site, weight, chosen, by)
     model.hf.save_pretrained(folder, state_dict=state)
     model.tokenizer.save_pretrained(folder)
+    # load_model reads it back: a baked checkpoint is as rounded as its source.
+    write_json(Path(folder) / "brodmann.json", {"quantisation": model.quantisation, "by": by})
 
 
 def _down_weight(site: NeuronSite) -> Tensor:

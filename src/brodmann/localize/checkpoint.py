@@ -40,7 +40,7 @@ class Checkpoint:
             raise InputError(
                 f"Expected the interrupted run of this very command in '{self.path.parent}'; it "
                 "was started with another model, data or options. Repeat those, or start anew "
-                "without --resume."
+                "with --overwrite."
             )
         sums.restore(state)
         return int(metadata["batches"])

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -234,10 +233,3 @@ def _expert_recorder(place: ExpertSite, positions: Tensor, into: Activations) ->
         return z
 
     return record
-
-
-def zero_edit(n_neurons: int, indices: Sequence[int] | Tensor, factor: float = 0.0) -> Edit:
-    """An edit that multiplies the given neurons by ``factor`` (0 erases them)."""
-    scale = torch.ones(n_neurons)
-    scale[torch.as_tensor(indices, dtype=torch.long)] = factor
-    return Edit(scale)

@@ -17,14 +17,13 @@ from transformers import (
 )
 
 from brodmann.errors import InputError, ModelError
-from brodmann.models.architectures import Architecture, find_architecture, submodule
+from brodmann.models.architectures import find_architecture
 from brodmann.models.bundled import BUNDLED, fetch
+from brodmann.models.find_sites import find_sites
 from brodmann.models.fingerprint import fingerprint
 from brodmann.models.gguf import load_gguf, quantisation_of
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.selfcheck import check_model
-from brodmann.models.sites import DenseSite, ExpertSite, NeuronSite
-from brodmann.models.weights import base_layer
 
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -61,14 +60,40 @@ def load_model(
         return _wrap_in_memory(name_or_model, tokenizer, dtype, device, device_map)
     if device is not None and device_map is not None:
         raise InputError("Expected device or device_map, got both: leave one out.")
-    folder, quantisation = _locate(str(name_or_model))
+    model = _open(str(name_or_model), tokenizer, dtype, device, device_map, trust_remote_code)
+    check_model(model)
+    return model
+
+
+def open_unchecked(
+    name: str, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None
+) -> LanguageModel:
+    """Open a model as :func:`load_model` does, without its self-check: for ``brodmann verify``.
+
+    Raises:
+        ModelError: the model cannot be found, read or supported.
+    """
+    if device == "auto":
+        return _open(name, None, dtype, None, "auto", False)
+    return _open(name, None, dtype, device, None, False)
+
+
+def _open(
+    name: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    dtype: torch.dtype | str | None,
+    device: torch.device | str | None,
+    device_map: str | dict[str, Any] | None,
+    trust_remote_code: bool,
+) -> LanguageModel:
+    folder, quantisation = _locate(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     hf = _read_model(folder, _as_dtype(dtype), device_map, options)
     if device_map is None:
         place = torch.device(device) if device is not None else _default_device()
         nn.Module.to(hf, place)
     own = tokenizer if tokenizer is not None else _read_tokenizer(folder, options)
-    return wrap_model(hf, own, name=str(name_or_model), quantisation=quantisation)
+    return _found(hf, own, name=name, quantisation=quantisation)
 
 
 def wrap_model(
@@ -83,20 +108,27 @@ def wrap_model(
     Raises:
         ModelError: an unsupported family, a compiled or sharded model, a failed self-check.
     """
+    model = _found(hf, tokenizer, name=name, quantisation=quantisation)
+    check_model(model)
+    return model
+
+
+def _found(
+    hf: Any, tokenizer: PreTrainedTokenizerBase, *, name: str, quantisation: str | None
+) -> LanguageModel:
+    """The model with its neuron sites, not yet checked."""
     _refuse_what_hides_hooks(hf)
     hf.eval()
     row = find_architecture(hf.config.model_type, hf.get_decoder())
-    model = LanguageModel(
+    return LanguageModel(
         hf=hf,
         tokenizer=tokenizer,
         name=name,
         architecture=row,
-        sites=_sites(hf, row),
+        sites=find_sites(hf, row),
         fingerprint=fingerprint(hf),
         quantisation=quantisation or _runtime_quantisation(hf),
     )
-    check_model(model)
-    return model
 
 
 def _wrap_in_memory(
@@ -210,64 +242,3 @@ def _runtime_quantisation(hf: Any) -> str | None:
         return None
     method = getattr(config, "quant_method", "quantised")
     return str(getattr(method, "value", method))
-
-
-def _sites(hf: Any, row: Architecture) -> tuple[NeuronSite, ...]:
-    decoder = hf.get_decoder()
-    layers = submodule(decoder, row.layers)
-    if not isinstance(layers, nn.ModuleList):
-        raise ModelError(
-            f"Expected decoder layers at '{row.layers}' as architecture row '{row.name}' says; "
-            f"'{hf.config.model_type}' has none there."
-        )
-    multiplier = getattr(hf.config, row.residual_multiplier) if row.residual_multiplier else 1.0
-    return tuple(_site(layer, index, row, float(multiplier)) for index, layer in enumerate(layers))
-
-
-def _site(layer: nn.Module, index: int, row: Architecture, multiplier: float) -> NeuronSite:
-    mlp = _required(layer, row.mlp, index, row)
-    common: dict[str, Any] = {
-        "layer": index,
-        "layer_module": layer,
-        "mlp": mlp,
-        "post_norm": _required(layer, row.post_norm, index, row) if row.post_norm else None,
-        "multiplier": multiplier,
-    }
-    experts: Any = submodule(mlp, row.experts) if row.experts else None
-    if experts is not None:
-        if any("shared_expert" in name for name, _ in mlp.named_children()):
-            raise ModelError(
-                f"Layer {index} has a shared expert beside the routed ones, which no architecture "
-                "row describes yet (CONTRIBUTING, 'Add an architecture')."
-            )
-        count = int(experts.num_experts)
-        width = experts.down_proj.shape[1 if getattr(experts, "is_transposed", False) else 2]
-        return ExpertSite(
-            experts=experts, n_experts=count, n_neurons=count * width, activation=None, **common
-        )
-    down = _required(mlp, row.down, index, row)
-    names = (row.gate_up,) if row.gate_up else tuple(n for n in (row.up, row.gate) if n)
-    inward = tuple(_required(mlp, name, index, row) for name in names)
-    return DenseSite(
-        down=down,
-        inward=inward,
-        n_neurons=_inputs(down),
-        activation=_required(mlp, row.activation, index, row),
-        **common,
-    )
-
-
-def _inputs(down: nn.Module) -> int:
-    base = base_layer(down)
-    # Packed 4-bit weights have another shape: the layer's own numbers count.
-    return int(base.in_features if hasattr(base, "in_features") else base.weight.shape[0])
-
-
-def _required(root: nn.Module, path: str, index: int, row: Architecture) -> nn.Module:
-    module = submodule(root, path)
-    if module is None:
-        raise ModelError(
-            f"Expected '{path}' in layer {index} as architecture row '{row.name}' says; "
-            f"{type(root).__name__} has none. Correct the row in brodmann/models/architectures.py."
-        )
-    return module

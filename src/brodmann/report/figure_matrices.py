@@ -18,7 +18,7 @@ MEASURES = {"d_accuracy": "accuracy", "d_margin": "margin, nats"}
 def draw_overlaps(results: Results, path: Path) -> str:
     """Draw the overlap of halves: cohesion on the diagonal; returns what the picture shows."""
     names, variants = results.capabilities, results.variants
-    title = "Overlap |A∩B| / max(|A|,|B|) of sets from disjoint samples"
+    title = "Overlap |A∩B| / max(|A|,|B|) of sets from two samples"
     size = max(2.6, 0.85 * len(names) + 0.9)
     with picture(path, 0.7 + 2 * (size + 0.5), 0.6 + len(variants) * (size + 0.3), title) as figure:
         grid = panels(figure, len(variants), len(RULES))

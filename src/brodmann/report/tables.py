@@ -95,7 +95,8 @@ def sets_table(results: Results) -> TextTable:
         "Located sets",
         [*columns, "cohesion", "shared with others", "chance"],
         rows,
-        "|A∩B| / max(|A|,|B|). Cohesion: two disjoint samples of one capability (high is good). "
+        "|A∩B| / max(|A|,|B|). Cohesion: two samples of one capability, disjoint unless Data "
+        "says otherwise (high is good). "
         "Shared with others: different capabilities at the same sample size (low is good). "
         "Chance: random sets with as many neurons in each layer.",
     )
@@ -181,7 +182,9 @@ def collateral_table(results: Results) -> TextTable:
                 times(row["perplexity_ratio"]),
                 times(max(ratios)) if ratios else "–",
                 number(row["kl"], 3),
-                number(max(r["kl"] for r in drawn), 3) if drawn else "–",
+                number(max((r["kl"] for r in drawn if r["kl"] is not None), default=None), 3)
+                if drawn
+                else "–",
             ]
         )
     columns = ["erased", "set", "answers", "perplexity", "erased", "ratio", "worst random"]
