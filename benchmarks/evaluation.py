@@ -28,9 +28,8 @@ NEW_TOKENS = 4
 def lm_eval_backend(model: LanguageModel, size: int) -> Any:
     from lm_eval.models.huggingface import HFLM  # pyrefly: ignore[missing-import]
 
-    return HFLM(
-        pretrained=model.hf, tokenizer=model.tokenizer, batch_size=size, device=str(model.device)
-    )
+    tokenizer: Any = model.tokenizer
+    return HFLM(pretrained=model.hf, tokenizer=tokenizer, batch_size=size, device=str(model.device))
 
 
 def lm_eval_choices(model: LanguageModel, examples: Sequence[Example], size: int) -> object:
