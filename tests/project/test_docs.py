@@ -46,7 +46,7 @@ def test_the_readme_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_in_seconds("README.md")
     shown = capsys.readouterr().out
-    assert "NeuronSet(" in shown and shown.count("Evaluation(") == 2
+    assert "NeuronSet(" in shown and shown.count("accuracy") == 2
     assert (tmp_path / "add-neurons" / "set.json").exists()
 
 
