@@ -57,8 +57,7 @@ def scaled(
     for layer, site in enumerate(model.sites):
         chosen = neurons.indices(layer)
         if len(chosen):
-            wide = torch.float64 if model.dtype == torch.float64 else torch.float32
-            scale = torch.ones(site.n_neurons, dtype=wide, device=model.device)
+            scale = torch.ones(site.n_neurons, dtype=model.score_dtype, device=model.device)
             scale[chosen.to(scale.device)] = by
             edits[layer] = Edit(scale)
     with edited(model, edits):

@@ -27,7 +27,7 @@ class ScoreSums:
         """Start from zero for ``n_groups`` groups."""
         self.n_groups = n_groups
         self._real = model.real
-        self._dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+        self._dtype = model.score_dtype
         widths = [site.n_neurons for site in model.sites]
         self._sums = [
             torch.zeros(n_groups * BLOCKS, width, dtype=torch.float64) for width in widths

@@ -92,8 +92,16 @@ def dcsn(
     for index, batch in enumerate(batches, start=done + 1):
         _add_batch(model, [samples[i] for i in batch], projection, site, sums)
         keeper.save(sums, index, now=index == len(plan))
-    provenance = options | {
-        "chat_template": chat_template,
+    provenance = _provenance(model, options | {"chat_template": chat_template}, plan)
+    return {
+        name: sums.scores(index, provenance | {"group": name}) for index, name in enumerate(groups)
+    }
+
+
+def _provenance(
+    model: LanguageModel, options: dict[str, object], plan: list[list[int]]
+) -> dict[str, object]:
+    return options | {
         "logit_factor": logit_factor(model),
         "soft_cap_derivative": False,
         "batch_plan": [len(batch) for batch in plan],
@@ -102,9 +110,6 @@ def dcsn(
         "architecture": model.architecture.name,
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantisation": model.quantisation,
-    }
-    return {
-        name: sums.scores(index, provenance | {"group": name}) for index, name in enumerate(groups)
     }
 
 
@@ -158,7 +163,7 @@ class Projection:
     @classmethod
     def of(cls, model: LanguageModel, fold_norm: bool) -> "Projection":
         """Read the norms of a model."""
-        dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+        dtype = model.score_dtype
         if not fold_norm:
             return cls(dtype, None, (None,) * model.n_layers)
         final = read_norm(final_norm_module(model), model.width, model.device, model.dtype)

@@ -94,6 +94,11 @@ class LanguageModel:
         return self.hf.dtype
 
     @property
+    def score_dtype(self) -> torch.dtype:
+        """The type that scores are computed in: float32, or float64 for float64 models."""
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    @property
     def pad_id(self) -> int:
         """A token id to fill padded places with; they are masked, so that any will do."""
         for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):

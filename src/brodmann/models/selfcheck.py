@@ -142,7 +142,7 @@ def _row_checks(model: LanguageModel) -> Iterator[CheckRow]:
 def _layer_checks(
     model: LanguageModel, site: NeuronSite, call: LayerCall, seen: Activations, limit: float
 ) -> Iterator[CheckRow]:
-    wide = torch.float64 if model.dtype == torch.float64 else torch.float32
+    wide = model.score_dtype
     assert seen.z is not None and seen.written is not None and call.output is not None
     z, written = seen.z.to(wide), seen.written.to(wide)
     yield CheckRow(
