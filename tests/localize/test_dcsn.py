@@ -162,7 +162,7 @@ def test_a_checkpoint_of_other_work_is_refused(tmp_path):
     model = opened("llama")
     path = tmp_path / "state.safetensors"
     dcsn(model, {"a": EXAMPLES}, checkpoint=path)
-    with pytest.raises(InputError, match="another model, data or options"):
+    with pytest.raises(InputError, match="another model, data, options"):
         dcsn(model, {"a": EXAMPLES[:3]}, checkpoint=path)
 
 

@@ -4,12 +4,14 @@ Sixteen blocks cost nothing and give standard errors, bootstrap intervals of ove
 convergence curve for free. Sums are float64 on the device that computes the scores.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from brodmann.localize.processes import rank_and_count, summed
 from brodmann.models.language_model import LanguageModel
 from brodmann.neurons import NeuronScores
 
@@ -35,24 +37,28 @@ class ScoreSums:
         self._squares = [torch.zeros(n_groups, width, dtype=torch.float64) for width in widths]
         self._counts = torch.zeros(n_groups * BLOCKS, dtype=torch.int64)
 
-    def count(self, groups: Int[Tensor, "B"], samples: Int[Tensor, "B"]) -> None:
-        """Register a batch of samples, given each one's group and its index in the group."""
-        self._counts.index_add_(0, _keys(groups, samples), torch.ones_like(groups))
-
     def add(
         self,
-        layer: int,
-        scores: Float[Tensor, "B n"],
+        scores: Sequence[Float[Tensor, "B n"]],
         groups: Int[Tensor, "B"],
         samples: Int[Tensor, "B"],
     ) -> None:
-        """Add one layer's scores of a batch of samples."""
-        device = torch.device("cpu") if scores.device.type == "mps" else scores.device
-        wide = scores.detach().to(device).double()
-        self._sums[layer] = self._sums[layer].to(device)
-        self._squares[layer] = self._squares[layer].to(device)
-        self._sums[layer].index_add_(0, _keys(groups, samples).to(device), wide)
-        self._squares[layer].index_add_(0, groups.to(device), wide.square())
+        """Add a batch of samples.
+
+        Args:
+            scores: each sample's scores, layer by layer.
+            groups: each one's group.
+            samples: its index in the group.
+        """
+        keys = groups * BLOCKS + samples % BLOCKS
+        self._counts.index_add_(0, keys, torch.ones_like(groups))
+        for layer, values in enumerate(scores):
+            device = torch.device("cpu") if values.device.type == "mps" else values.device
+            wide = values.detach().to(device).double()
+            self._sums[layer] = self._sums[layer].to(device)
+            self._squares[layer] = self._squares[layer].to(device)
+            self._sums[layer].index_add_(0, keys.to(device), wide)
+            self._squares[layer].index_add_(0, groups.to(device), wide.square())
 
     def scores(self, group: int, provenance: dict[str, object]) -> NeuronScores:
         """The mean scores of one group."""
@@ -74,16 +80,22 @@ class ScoreSums:
             state[f"squares.{layer}"] = squares.cpu()
         return state
 
+    def over_processes(self) -> "ScoreSums":
+        """The sums of all processes together; these themselves where there is only one."""
+        if rank_and_count()[1] == 1:
+            return self
+        total = copy.copy(self)
+        total._counts = summed(self._counts)
+        total._sums = [summed(layer) for layer in self._sums]
+        total._squares = [summed(layer) for layer in self._squares]
+        return total
+
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put a checkpoint's state back."""
         self._counts = state["counts"].clone()
         for layer in range(len(self._sums)):
             self._sums[layer] = state[f"sums.{layer}"].clone()
             self._squares[layer] = state[f"squares.{layer}"].clone()
-
-
-def _keys(groups: Tensor, samples: Tensor) -> Tensor:
-    return groups * BLOCKS + samples % BLOCKS
 
 
 def _stacked(layers: Sequence[Tensor], width: int) -> Tensor:

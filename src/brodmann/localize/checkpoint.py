@@ -4,51 +4,75 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import Tensor
 
 from brodmann.errors import InputError
 from brodmann.localize.accumulate import ScoreSums
+from brodmann.localize.processes import rank_and_count
 from brodmann.storage import read_tensors, write_tensors
 
 SECONDS = 20.0
 """How long work may be lost at a kill."""
 
+Plan = TypeVar("Plan")
+
 
 class Checkpoint:
-    """The state of one accumulation in one file.
+    """The state of one accumulation in one file; of several processes each has its own.
 
-    The file names the work by a hash of everything that decides its bits (model, examples,
-    options, plan of batches); other work is refused.
+    The file names the work by a hash of what decides its bits (model, examples, options); other
+    work is refused. The plan of batches, which may depend on the memory that was free, is chosen
+    once and kept in the file.
     """
 
     def __init__(self, path: Path | None, work: dict[str, Any]) -> None:
-        """Keep state at ``path`` (None: keep nothing)."""
-        self.path = path
-        self._work = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
-        self._last = time.monotonic()
-
-    def restore(self, sums: ScoreSums) -> int:
-        """Fill ``sums`` from the file; returns how many batches it already holds.
+        """Keep state at ``path`` (None: keep nothing), and read what is there.
 
         Raises:
             InputError: the file belongs to other work, or is damaged.
         """
-        if self.path is None or not self.path.exists():
-            return 0
-        state, metadata = read_tensors(self.path)
+        rank, count = rank_and_count()
+        self.path = path if path is None or rank == 0 else path.with_stem(f"{path.stem}.{rank}")
+        named = json.dumps(work | {"process": [rank, count]}, sort_keys=True)
+        self._work = hashlib.sha256(named.encode()).hexdigest()
+        self._last = time.monotonic()
+        self._plan: Any = None
+        self._state: dict[str, Tensor] | None = None
+        self._done = 0
+        if self.path is not None and self.path.exists():
+            self._read(self.path)
+
+    def _read(self, path: Path) -> None:
+        state, metadata = read_tensors(path)
         if metadata.get("work") != self._work:
             raise InputError(
-                f"Expected the interrupted run of this very command in '{self.path.parent}'; it "
-                "was started with another model, data or options. Repeat those, or start anew "
-                "with --overwrite."
+                f"Expected the interrupted run of this very command in '{path.parent}'; it "
+                "was started with another model, data, options or number of processes. Repeat "
+                "those, or start anew with --overwrite."
             )
-        sums.restore(state)
-        return int(metadata["batches"])
+        self._state, self._done = state, int(metadata["batches"])
+        self._plan = json.loads(metadata["plan"])
+
+    def plan(self, chosen: Plan) -> Plan:
+        """The plan of the interrupted run, else the one chosen now."""
+        if self._plan is None:
+            self._plan = chosen
+        return self._plan
+
+    def restore(self, sums: ScoreSums) -> int:
+        """Fill ``sums`` from the file; returns how many batches it already holds."""
+        if self._state is not None:
+            sums.restore(self._state)
+            self._state = None
+        return self._done
 
     def save(self, sums: ScoreSums, batches: int, *, now: bool = False) -> None:
         """Write the state after ``batches`` batches, if it is time to."""
         if self.path is None or not (now or time.monotonic() - self._last > SECONDS):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(self.path, sums.tensors(), {"work": self._work, "batches": str(batches)})
+        metadata = {"work": self._work, "batches": str(batches), "plan": json.dumps(self._plan)}
+        write_tensors(self.path, sums.tensors(), metadata)
         self._last = time.monotonic()

@@ -7,23 +7,33 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from brodmann.data import Example
 from brodmann.errors import InputError
 from brodmann.localize.accumulate import ScoreSums
 from brodmann.localize.checkpoint import Checkpoint
-from brodmann.localize.targets import Reading, readings
+from brodmann.localize.run import (
+    Sample,
+    accumulate,
+    batch_sizes,
+    mean_by_sample,
+    model_provenance,
+    rounds_of,
+    samples_of,
+    work_of,
+)
+from brodmann.localize.until_stable import UntilStable
 from brodmann.models.activations import Activations, captured, input_captured
 from brodmann.models.batches import plan_batches, right_padded, token_budget
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.logits import final_norm_module, logit_factor, token_directions
 from brodmann.models.norms import Norm, read_norm
 from brodmann.neurons import NeuronScores
-from brodmann.progress import progress as progress_bar
 
 SITES = ("down_in", "act")
+TARGETS = ("first", "mean")
 
 
 @torch.no_grad()
@@ -36,6 +46,7 @@ def dcsn(
     site: str = "down_in",
     chat_template: str = "off",
     batch_size: int | Literal["auto"] = "auto",
+    until_stable: UntilStable | None = None,
     checkpoint: Path | None = None,
     progress: bool | None = None,
 ) -> dict[str, NeuronScores]:
@@ -60,6 +71,7 @@ def dcsn(
         site: ``"down_in"``, or ``"act"`` for the non-linearity's output in place of z.
         chat_template: ``"auto"`` puts the prompt into the user's turn.
         batch_size: sequences per batch, or ``"auto"``.
+        until_stable: stop sampling when the selected sets are stable; None reads all examples.
         checkpoint: a file to keep the running sums in, and to go on from.
         progress: True or False shows or hides the bar; None leaves it to the terminal.
 
@@ -74,75 +86,40 @@ def dcsn(
         raise InputError(f"Expected site out of {', '.join(SITES)} for DCSN; got '{site}'.")
     if site == "act" and any(place.activation is None for place in model.sites):
         raise InputError("site='act' needs dense MLPs; this model has experts: use 'down_in'.")
-    samples = _samples(model, groups, target, chat_template)
-    plan = plan_batches(
-        [len(sample.reading.ids) for sample in samples], batch_size, token_budget(model.hf)
-    )
+    samples = samples_of(model, groups, target=target, allowed=TARGETS, chat_template=chat_template)
     options: dict[str, object] = {
         "method": "dcsn",
         "target": target,
         "fold_norm": fold_norm,
         "site": site,
     }
-    sums = ScoreSums(model, len(groups))
-    keeper = Checkpoint(checkpoint, _work(model, samples, plan, options))
-    done = keeper.restore(sums)
+    keeper = Checkpoint(checkpoint, work_of(model, samples, options))
+    plan = keeper.plan(
+        rounds_of(samples, lambda part: _batches(model, samples, part, batch_size), until_stable)
+    )
     projection = Projection.of(model, fold_norm)
-    batches = progress_bar(plan[done:], len(plan), "Locating (dcsn)", done=done, shown=progress)
-    for index, batch in enumerate(batches, start=done + 1):
-        _add_batch(model, [samples[i] for i in batch], projection, site, sums)
-        keeper.save(sums, index, now=index == len(plan))
-    provenance = _provenance(model, options | {"chat_template": chat_template}, plan)
+    sums = accumulate(
+        ScoreSums(model, len(groups)),
+        samples,
+        plan,
+        lambda batch: _batch_scores(model, batch, projection, site),
+        label="Locating (dcsn)",
+        checkpoint=keeper,
+        progress=progress,
+        until_stable=until_stable,
+    )
+    provenance = (
+        options
+        | model_provenance(model)
+        | {
+            "chat_template": chat_template,
+            "logit_factor": logit_factor(model),
+            "soft_cap_derivative": False,
+            "batch_plan": batch_sizes(plan),
+        }
+    )
     return {
         name: sums.scores(index, provenance | {"group": name}) for index, name in enumerate(groups)
-    }
-
-
-def _provenance(
-    model: LanguageModel, options: dict[str, object], plan: list[list[int]]
-) -> dict[str, object]:
-    return options | {
-        "logit_factor": logit_factor(model),
-        "soft_cap_derivative": False,
-        "batch_plan": [len(batch) for batch in plan],
-        "model": model.name,
-        "fingerprint": model.fingerprint,
-        "architecture": model.architecture.name,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "quantisation": model.quantisation,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    group: int
-    index: int
-    reading: Reading
-
-
-def _samples(
-    model: LanguageModel, groups: Mapping[str, Sequence[Example]], target: str, chat_template: str
-) -> list[_Sample]:
-    if not groups:
-        raise InputError("Expected at least one group of examples; got none.")
-    return [
-        _Sample(group, index, reading)
-        for group, examples in enumerate(groups.values())
-        for index, reading in enumerate(
-            readings(model, examples, target=target, chat_template=chat_template)
-        )
-    ]
-
-
-def _work(
-    model: LanguageModel, samples: list[_Sample], plan: list[list[int]], options: dict[str, object]
-) -> dict[str, object]:
-    return {
-        "fingerprint": model.fingerprint,
-        "dtype": str(model.dtype),
-        "options": options,
-        "plan": plan,
-        "samples": [(s.group, s.index, s.reading.ids, s.reading.targets) for s in samples],
     }
 
 
@@ -181,13 +158,20 @@ class Projection:
         return any(norm is not None for norm in self.post)
 
 
-def _add_batch(
+def _batches(
     model: LanguageModel,
-    batch: list[_Sample],
-    projection: Projection,
-    site: str,
-    sums: ScoreSums,
-) -> None:
+    samples: Sequence[Sample],
+    numbers: list[int],
+    batch_size: int | Literal["auto"],
+) -> list[list[int]]:
+    lengths = [len(samples[number].reading.ids) for number in numbers]
+    plan = plan_batches(lengths, batch_size, token_budget(model.hf))
+    return [[numbers[i] for i in batch] for batch in plan]
+
+
+def _batch_scores(
+    model: LanguageModel, batch: Sequence[Sample], projection: Projection, site: str
+) -> list[Float[Tensor, "B n"]]:
     padded = right_padded([sample.reading.ids for sample in batch], model.pad_id, model.device)
     length = padded.input_ids.shape[1]
     rows, positions, targets = [], [], []
@@ -205,12 +189,10 @@ def _add_batch(
     if projection.final is not None:
         residual = norm_inputs[0].to(direction.device)
         direction = projection.final.pull_back(direction, projection.final.spread(residual))
-    groups = torch.tensor([sample.group for sample in batch])
-    indices = torch.tensor([sample.index for sample in batch])
-    sums.count(groups, indices)
-    for layer, found in layers.items():
-        scores = _layer_scores(model, layer, found, direction, projection)
-        sums.add(layer, _mean_by_row(scores, owner, len(batch)), groups, indices)
+    return [
+        mean_by_sample(_layer_scores(model, layer, found, direction, projection), owner, len(batch))
+        for layer, found in layers.items()
+    ]
 
 
 @contextmanager
@@ -244,15 +226,3 @@ def _layer_scores(
         here = post.pull_back(here, post.spread(found.written))
     weights = place.project(here * place.multiplier, found.routing)
     return found.z.to(projection.dtype) * weights.to(found.z.device)
-
-
-def _mean_by_row(
-    scores: Float[Tensor, "P n"], owner: Int[Tensor, "P"], n_rows: int
-) -> Float[Tensor, "B n"]:
-    """Mean over each sample's positions."""
-    if len(owner) == n_rows:  # one position a sample
-        return scores
-    owner = owner.to(scores.device)
-    counts = torch.bincount(owner, minlength=n_rows).to(scores)
-    out = scores.new_zeros(n_rows, scores.shape[1]).index_add_(0, owner, scores)
-    return out / counts[:, None]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from brodmann.data import Example
+from brodmann.localize.cnl import cnl
 from brodmann.localize.dcsn import dcsn
 from brodmann.models.language_model import LanguageModel
 from brodmann.neurons import NeuronScores
@@ -14,6 +15,7 @@ Method = Callable[..., dict[str, NeuronScores]]
 
 METHODS: Registry[Method] = Registry("method")
 METHODS.add("dcsn", dcsn)
+METHODS.add("cnl", cnl)
 
 
 def locate(

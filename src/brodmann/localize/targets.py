@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brodmann.data import Example
-from brodmann.errors import DataError, InputError
+from brodmann.errors import DataError
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.tokens import TokenisedAnswer, tokenise_answers
-
-TARGETS = ("first", "mean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +35,12 @@ def readings(
     Args:
         model: the model that reads.
         examples: what it reads; prompt + delimiter + answer.
-        target: ``"first"`` answer token, or the ``"mean"`` over all of them.
+        target: ``"first"`` reads the first answer token only; others read all of them.
         chat_template: ``"off"`` or ``"auto"``.
 
     Raises:
         DataError: no examples, or one that cannot be tokenised apart.
-        InputError: an unknown target.
     """
-    if target not in TARGETS:
-        raise InputError(f"Expected target out of {', '.join(TARGETS)}; got '{target}'.")
     if not examples:
         raise DataError("Expected at least one example to locate neurons with; got none.")
     texts = [(example.prompt, example.delimiter, example.answer) for example in examples]

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -25,7 +26,10 @@ class Activations:
     """What one layer's neurons did at the selected positions of one forward pass.
 
     Attributes:
-        z: [P, n], the input of the down projection, in the model's dtype.
+        z: [P, n], the value at the site (the input of the down projection unless another was
+            asked for), in the model's dtype.
+        factor: [P, n], what the non-linearity's output is multiplied by; recorded for the site
+            ``"pre"`` of gated MLPs.
         written: [P, D], the MLP's output before post-norm and multiplier; None unless asked for.
         routing: [P, E], the routing weight of each expert (0 = not used); None in dense layers.
     """
@@ -33,6 +37,7 @@ class Activations:
     z: Float[Tensor, "P n"] | None = None
     written: Float[Tensor, "P D"] | None = None
     routing: Float[Tensor, "P E"] | None = None
+    factor: Float[Tensor, "P n"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def captured(
         positions: flat indices b * T + t into the padded batch [B, T].
         layers: which layers; all by default.
         written: also record what each MLP writes.
-        site: ``"down_in"`` (z) or ``"act"`` (the non-linearity's output; dense layers only).
+        site: ``"down_in"`` (z), ``"act"`` (the non-linearity's output) or ``"pre"`` (its input);
+            the latter two in dense layers only.
 
     Yields:
         Layer index -> :class:`Activations`, filled by a forward pass (the last one counts).
@@ -79,6 +85,8 @@ def captured(
                 programs[place.experts] = _expert_recorder(place, positions, found[layer])
             elif site == "act":
                 stack.enter_context(_activation_recorded(place, positions, found[layer]))
+            elif site == "pre" and isinstance(place, DenseSite):
+                stack.enter_context(_before_activation_recorded(place, positions, found[layer]))
             else:
                 stack.enter_context(_input_recorded(place, positions, found[layer]))
             if written:
@@ -109,6 +117,23 @@ def edited(model: LanguageModel, edits: Mapping[int, Edit]) -> Iterator[None]:
 
 
 @contextmanager
+def written_replaced(
+    model: LanguageModel, written: Mapping[int, tuple[slice, Float[Tensor, "r D"]]]
+) -> Iterator[None]:
+    """Let some rows of what MLPs write (before post-norm and multiplier) be given vectors.
+
+    Args:
+        model: the model; hooks are removed at the end of the block.
+        written: layer -> which rows of the flattened batch [B * T], and their vectors.
+    """
+    with ExitStack() as stack:
+        for layer, (rows, vectors) in written.items():
+            hook = model.sites[layer].writer.register_forward_hook(_replacing_hook(rows, vectors))
+            stack.callback(hook.remove)
+        yield
+
+
+@contextmanager
 def input_captured(module: nn.Module, positions: Int[Tensor, "P"]) -> Iterator[list[Tensor]]:
     """Record a module's input [P, D] at flat positions; the list holds one tensor per call."""
     seen: list[Tensor] = []
@@ -125,7 +150,13 @@ def input_captured(module: nn.Module, positions: Int[Tensor, "P"]) -> Iterator[l
 
 @dataclass(slots=True)
 class LayerCall:
-    """How a decoder layer was called in one forward pass, and the hidden states it gave."""
+    """How a decoder layer was called in one forward pass, and the hidden states it gave.
+
+    Attributes:
+        args: positional arguments.
+        kwargs: keyword arguments.
+        output: hidden states [B, T, D], or [P, D] where positions were chosen.
+    """
 
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -133,12 +164,21 @@ class LayerCall:
 
 
 @contextmanager
-def layer_calls(model: LanguageModel) -> Iterator[list[LayerCall]]:
-    """Record each layer's call, so that a layer can be run again alone."""
+def layer_calls(
+    model: LanguageModel, positions: Int[Tensor, "P"] | None = None
+) -> Iterator[list[LayerCall]]:
+    """Record each layer's call, so that a layer can be run again alone.
+
+    Args:
+        model: the model to observe.
+        positions: keep the output at these flat positions only.
+    """
     calls = [LayerCall() for _ in model.sites]
     with ExitStack() as stack:
         for site, call in zip(model.sites, calls, strict=True):
-            hook = site.layer_module.register_forward_hook(_call_recorder(call), with_kwargs=True)
+            hook = site.layer_module.register_forward_hook(
+                _call_recorder(call, positions), with_kwargs=True
+            )
             stack.callback(hook.remove)
         yield calls
 
@@ -148,9 +188,11 @@ def hidden_states(output: Any) -> Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def _call_recorder(call: LayerCall) -> Callable[..., None]:
+def _call_recorder(call: LayerCall, positions: Tensor | None) -> Callable[..., None]:
     def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        call.args, call.kwargs, call.output = args, kwargs, hidden_states(output).clone()
+        call.args, call.kwargs = args, kwargs
+        states = hidden_states(output)
+        call.output = states.clone() if positions is None else _at(states, positions)
 
     return record
 
@@ -187,6 +229,27 @@ def _activation_recorded(place: NeuronSite, positions: Tensor, into: Activations
 
 
 @contextmanager
+def _before_activation_recorded(
+    place: DenseSite, positions: Tensor, into: Activations
+) -> Iterator[None]:
+    def record_input(_: nn.Module, args: tuple[Any, ...]) -> None:
+        into.z = _at(args[0], positions)
+
+    def record_up(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        into.factor = _at(output, positions)[:, -place.n_neurons :]  # fused: gate first, then up
+
+    assert place.activation is not None
+    hooks = [place.activation.register_forward_pre_hook(record_input)]
+    if place.gated:
+        hooks.append(place.inward[0].register_forward_hook(record_up))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
 def _output_recorded(place: NeuronSite, positions: Tensor, into: Activations) -> Iterator[None]:
     def record(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         into.written = _at(output, positions)  # indexing copies: Falcon adds to it in place
@@ -203,6 +266,15 @@ def _editing_hook(edit: Edit) -> Callable[[nn.Module, tuple[Any, ...]], tuple[An
         return (_apply(edit, args[0], slice(None)), *args[1:])
 
     return change
+
+
+def _replacing_hook(rows: slice, vectors: Tensor) -> Callable[..., Tensor]:
+    def replace(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        flat = output.reshape(-1, output.shape[-1])
+        kept = (flat[: rows.start], vectors.to(flat.device, flat.dtype), flat[rows.stop :])
+        return torch.cat(kept).view_as(output)
+
+    return replace
 
 
 def _apply(edit: Edit, z: Tensor, span: slice) -> Tensor:

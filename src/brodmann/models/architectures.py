@@ -36,6 +36,9 @@ class Architecture:
         logit_scale: config key of a factor on the logits.
         logit_divisor: config key of a divisor of the logits.
         soft_cap: config key of the logits' soft-cap.
+        attention: how its attention is driven for single tokens: through transformers' attention
+            ``"interface"``, through its attention modules' own ``_attn`` (``"method"``), or not
+            at all (``"opaque"``).
     """
 
     name: str
@@ -54,6 +57,7 @@ class Architecture:
     logit_scale: str | None = None
     logit_divisor: str | None = None
     soft_cap: str | None = None
+    attention: str = "interface"
 
     @property
     def gated(self) -> bool:
@@ -78,7 +82,7 @@ _LLAMA = Architecture(
 _PHI3 = Architecture("phi3", ("phi3",), gate_up="gate_up_proj", activation="activation_fn")
 _GPT2 = Architecture(
     "gpt2",
-    ("gpt2", "gpt_neo", "gpt_bigcode"),
+    ("gpt2", "gpt_bigcode"),
     layers="h",
     up="c_fc",
     gate=None,
@@ -110,19 +114,22 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     _PHI3,
     replace(_PHI3, name="glm4", families=("glm4",), post_norm="post_mlp_layernorm"),
     _GPT2,
+    replace(_GPT2, name="gpt_neo", families=("gpt_neo",), attention="opaque"),
     replace(_GPT2, name="starcoder2", families=("starcoder2",), layers="layers",
             final_norm="norm"),
-    replace(_GPT2, name="gptj", families=("gptj",), up="fc_in", down="fc_out"),
+    replace(_GPT2, name="gptj", families=("gptj",), up="fc_in", down="fc_out",
+            attention="method"),
     replace(_GPT2, name="phi", families=("phi",), layers="layers", up="fc1", down="fc2",
             activation="activation_fn", final_norm="final_layernorm"),
     replace(_GPT2, name="opt", families=("opt",), layers="layers", mlp="", up="fc1", down="fc2",
             activation="activation_fn", final_norm="final_layer_norm"),
     _NEOX,
     replace(_NEOX, name="bloom", families=("bloom",), layers="h", activation="gelu_impl",
-            final_norm="ln_f"),
-    replace(_NEOX, name="falcon", families=("falcon",), layers="h", final_norm="ln_f"),
+            final_norm="ln_f", attention="opaque"),
+    replace(_NEOX, name="falcon", families=("falcon",), layers="h", final_norm="ln_f",
+            attention="opaque"),
     replace(_NEOX, name="mpt", families=("mpt",), layers="blocks", mlp="ffn", up="up_proj",
-            down="down_proj", final_norm="norm_f"),
+            down="down_proj", final_norm="norm_f", attention="opaque"),
 )  # fmt: skip
 
 

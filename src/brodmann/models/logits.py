@@ -33,6 +33,12 @@ def logit_factor(model: LanguageModel) -> float:
     return scale / float(getattr(config, row.logit_divisor)) if row.logit_divisor else scale
 
 
+def soft_cap(model: LanguageModel) -> float | None:
+    """The c of c * tanh(logits / c), where the model caps its logits."""
+    row = model.architecture
+    return getattr(model.hf.config, row.soft_cap, None) if row.soft_cap else None
+
+
 def token_directions(
     model: LanguageModel, tokens: Int[Tensor, "P"], dtype: torch.dtype
 ) -> Float[Tensor, "P D"]:
@@ -45,6 +51,5 @@ def token_directions(
 def logits_from_normed(model: LanguageModel, normed: Float[Tensor, "P D"]) -> Float[Tensor, "P V"]:
     """Logits of the final norm's output: factor * (W_un x + b), soft-capped where the row says."""
     logits = model.head(normed) * logit_factor(model)
-    row = model.architecture
-    cap = getattr(model.hf.config, row.soft_cap, None) if row.soft_cap else None
+    cap = soft_cap(model)
     return torch.tanh(logits / cap) * cap if cap else logits

@@ -79,6 +79,15 @@ class DenseSite(NeuronSite):
     inward: tuple[nn.Module, ...]
 
     @property
+    def gated(self) -> bool:
+        """Whether z = act(gate x) * up x; else z = act(up x)."""
+        return len(self.inward) > 1 or self._rows_per_neuron(self.inward[0]) > 1
+
+    def _rows_per_neuron(self, inward: nn.Module) -> int:
+        with dense_weight(inward) as weight:
+            return weight.shape[0] // self.n_neurons  # 2 where gate and up are fused
+
+    @property
     def writer(self) -> nn.Module:
         """The down projection."""
         return self.down
@@ -94,8 +103,8 @@ class DenseSite(NeuronSite):
         with dense_weight(self.down) as weight:
             total = weight.shape[0]
         for module in self.inward:
+            rows = self._rows_per_neuron(module)
             with dense_weight(module) as weight:
-                rows = weight.shape[0] // self.n_neurons  # 2 where gate and up are fused
                 total += rows * weight.shape[1]
             total += rows * (getattr(module, "bias", None) is not None)
         return total

@@ -1,0 +1,98 @@
+"""CNL: Capability Neuron Localization (cnl.txt, Eq. 7) by integrated gradients."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from brodmann.data import Example
+from brodmann.localize.accumulate import ScoreSums
+from brodmann.localize.attribution import TARGETS, Attribution
+from brodmann.localize.checkpoint import Checkpoint
+from brodmann.localize.run import (
+    accumulate,
+    batch_sizes,
+    model_provenance,
+    samples_of,
+    work_of,
+)
+from brodmann.localize.until_stable import UntilStable
+from brodmann.models.language_model import LanguageModel
+from brodmann.neurons import NeuronScores
+
+
+def cnl(
+    model: LanguageModel,
+    groups: Mapping[str, Sequence[Example]],
+    *,
+    target: str = "mean",
+    site: str = "down_in",
+    quadrature: str = "gauss-legendre",
+    steps: int = 20,
+    chat_template: str = "off",
+    batch_size: int | Literal["auto"] = "auto",
+    memory_gb: int | float | None = None,
+    until_stable: UntilStable | None = None,
+    checkpoint: Path | None = None,
+    progress: bool | None = None,
+) -> dict[str, NeuronScores]:
+    """Score every neuron by its integrated gradient of the answer's probability.
+
+    A[l, j] = mean over samples and answer tokens y_m of
+              z_j * integral over alpha in [0, 1] of dP(y_m) / dz_j at z_l = alpha z
+                                                                            (cnl.txt, Eq. 7)
+
+    with z the input of layer l's down projection at the last token of prompt + y_<m, scaled as a
+    whole, one layer at a time. Exact on the tail engine (:mod:`brodmann.localize.tails`). What
+    differs from the paper: the site (its appendix names the pre-activation: ``site="gate_pre"``),
+    and the rule (its n/(steps-1) divided by steps-1 is ``quadrature="paper"``). Where a family
+    normalises the MLP output before it is added, the default rule's nodes are moved to where the
+    norm changes. With ``quadrature="right", steps=1`` this is gradient times activation.
+
+    Args:
+        model: the model to look into.
+        groups: capability -> its examples.
+        target: ``"mean"`` over the answer's tokens, its ``"first"`` token, or ``"sum_logprob"``:
+            log P in place of P, summed over the answer's tokens.
+        site: ``"down_in"``, ``"gate_pre"``, ``"up_pre"`` or ``"act"``.
+        quadrature: see :func:`brodmann.localize.quadrature.quadrature_nodes`.
+        steps: gradient evaluations of each integral.
+        chat_template: ``"auto"`` puts the prompt into the user's turn.
+        batch_size: samples per batch, or ``"auto"``.
+        memory_gb: what tails may take beside the model; None: a share of what is free.
+        until_stable: stop sampling when the selected sets are stable; None reads all examples.
+        checkpoint: a file to keep the running sums in, and to go on from.
+        progress: True or False shows or hides the bar; None leaves it to the terminal.
+
+    Returns:
+        Capability -> scores, in probability (or in nats), values of shape [L, N].
+
+    Raises:
+        InputError: an unknown option, or a site that the model's layers do not have.
+        DataError: no examples, or one that cannot be tokenised apart.
+        RunError: memory does not hold a single tail.
+    """
+    samples = samples_of(model, groups, target=target, allowed=TARGETS, chat_template=chat_template)
+    options: dict[str, Any] = {
+        "method": "cnl", "target": target, "site": site, "quadrature": quadrature, "steps": steps,
+    }  # fmt: skip
+    attribution = Attribution(
+        model, samples, target=target, site=site, quadrature=quadrature, steps=steps,
+        memory_gb=memory_gb,
+    )  # fmt: skip
+    keeper = Checkpoint(checkpoint, work_of(model, samples, options))
+    plan = attribution.kept_plan(keeper, samples, batch_size, until_stable)
+    sums = accumulate(
+        ScoreSums(model, len(groups)),
+        samples,
+        plan,
+        attribution,
+        label="Locating (cnl)",
+        checkpoint=keeper,
+        progress=progress,
+        until_stable=until_stable,
+    )
+    provenance = options | model_provenance(model) | attribution.provenance()
+    provenance |= {"chat_template": chat_template, "batch_plan": batch_sizes(plan)}
+    return {
+        name: sums.scores(index, provenance | {"group": name}) for index, name in enumerate(groups)
+    }

@@ -1,0 +1,81 @@
+"""Rules for the integral over alpha: where the gradient is evaluated, and with which weight."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from brodmann.errors import InputError
+
+Nodes = tuple[Float[Tensor, "S"], Float[Tensor, "S"]]
+"""Places in [0, 1] and their weights, float64."""
+
+
+def quadrature_nodes(rule: str, steps: int) -> Nodes:
+    """Nodes and weights of a rule on [0, 1].
+
+    Args:
+        rule: ``"gauss-legendre"``; ``"midpoint"``; ``"left"``, i/steps (Knowledge Neurons);
+            ``"right"``, (i+1)/steps, whose single step is gradient times activation; ``"mean"``,
+            linspace(0, 1, steps) averaged (the knowledge-neurons package); ``"paper"``,
+            n/(steps-1), divided by steps-1 (cnl.txt Eq. 7: its weights add up to
+            steps/(steps-1)).
+        steps: gradient evaluations.
+
+    Raises:
+        InputError: no such rule, or fewer steps than it needs.
+    """
+    if rule not in RULES:
+        raise InputError(f"Expected quadrature out of {', '.join(RULES)}; got '{rule}'.")
+    least = 2 if rule == "paper" else 1
+    if steps < least:
+        raise InputError(f"Expected {least} or more steps for quadrature '{rule}'; got {steps}.")
+    places, weights = RULES[rule](steps)
+    return torch.from_numpy(places), torch.from_numpy(weights)
+
+
+def sinh_nodes(
+    places: Float[Tensor, "S"], weights: Float[Tensor, "S"], ratio: Float[Tensor, "t"]
+) -> tuple[Float[Tensor, "t S"], Float[Tensor, "t S"]]:
+    """Move nodes of [0, 1] to where a root-mean-square norm changes with alpha.
+
+    With r the rms of the vector that is scaled and normalised, the norm's output changes near
+    alpha = sqrt(eps) / r only. Nodes are placed in u, alpha = (sqrt(eps) / r) sinh u, u from 0 to
+    asinh(r / sqrt(eps)).
+
+    Args:
+        places: nodes on [0, 1].
+        weights: their weights.
+        ratio: r / sqrt(eps) of each integral.
+
+    Returns:
+        Nodes and weights in alpha.
+    """
+    span = torch.asinh(ratio.double())[:, None]
+    u = places * span
+    alphas = torch.sinh(u) / ratio[:, None]
+    return alphas, weights * span * torch.cosh(u) / ratio[:, None]
+
+
+def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    return (places + 1) / 2, weights / 2
+
+
+def _evenly(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return places, np.full(len(places), 1 / len(places))
+
+
+RULES: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
+    "gauss-legendre": _gauss_legendre,
+    "midpoint": lambda steps: _evenly((np.arange(steps) + 0.5) / steps),
+    "left": lambda steps: _evenly(np.arange(steps) / steps),
+    "right": lambda steps: _evenly((np.arange(steps) + 1.0) / steps),
+    "mean": lambda steps: _evenly(np.linspace(0, 1, steps)),
+    "paper": lambda steps: (
+        np.arange(steps) / (steps - 1),
+        np.full(steps, 1 / (steps - 1)),
+    ),
+}
