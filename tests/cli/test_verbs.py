@@ -94,7 +94,7 @@ def test_evaluate_with_and_without_a_set(brodmann, place, located):
 def test_compare_shows_overlap_beside_chance(brodmann, located, tmp_path):
     other = tmp_path / "other"
     NeuronScores.load(located).top(k=3).save(other)
-    (row,) = read(brodmann("compare", located, other, "--json"))
+    (row,) = read(brodmann("compare", located, other, "--json"))["pairs"]
     assert (row["size_a"], row["size_b"], row["common"]) == (5, 3, 3)
     assert row["iou"] == pytest.approx(3 / 5)
     assert row["overlap_by_chance"] == pytest.approx((3 / 144 + 5 / 144) / 2)
