@@ -124,9 +124,11 @@ def _points(rule: str, steps: int, sharpness: float | None) -> tuple[Tensor, Ten
     nodes, weights = (nodes + 1) / 2, weights / 2
     if not sharpness:
         return nodes, weights
-    # P bends at alpha ~ 1 / sharpness: alpha = sinh(u) / sharpness, d alpha = cosh(u) / sharpness.
-    end = float(np.arcsinh(sharpness))
-    return (end * nodes).sinh() / sharpness, end * weights * (end * nodes).cosh() / sharpness
+    # The norm makes u * sin(angle) of alpha * u, with tan(angle) = alpha * sharpness. Nodes are in
+    # the sine: d alpha / d sine = 1 / (sharpness * cos(angle)^3).
+    end = float(np.sin(np.arctan(sharpness)))
+    angle = (end * nodes).asin()
+    return angle.tan() / sharpness, end * weights / (sharpness * angle.cos() ** 3)
 
 
 def _place(hf, prefix: list[int], layer: int, site: str) -> _Place:

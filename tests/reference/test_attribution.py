@@ -149,8 +149,8 @@ def gradient_times_value(hf, ids, modules):
 
 
 @pytest.mark.parametrize("family", POST_NORM_FAMILIES)
-def test_the_only_point_before_a_post_norm_stands_where_sinh_puts_it(family):
-    """At alpha = sinh(u / 2) k for the end u = asinh(1 / k), with k = sqrt(epsilon) / rms."""
+def test_the_only_point_before_a_post_norm_stands_halfway_through_its_output(family):
+    """Where alpha / sqrt(alpha^2 + k^2) is half of its value at 1, k = sqrt(epsilon) / rms."""
     model = opened64(family)
     ids, n_prompt = answer(model, n_answer=1)
     found = attribution_reference(model, [(ids, n_prompt)], steps=1, layers=[1])
@@ -159,15 +159,15 @@ def test_the_only_point_before_a_post_norm_stands_where_sinh_puts_it(family):
     with down.register_forward_hook(lambda _, args, output: written.append(output[0, -1])):
         probability(model.hf, ids[:-1], ids[-1])
     k = math.sqrt(epsilon / float(written[0].detach().square().mean()))
-    end = math.asinh(1 / k)
-    alpha = torch.tensor(k * math.sinh(end / 2), dtype=torch.float64, requires_grad=True)
+    half = 0.5 / math.sqrt(1 + k**2)
+    alpha = torch.tensor(k * half / math.sqrt(1 - half**2), dtype=torch.float64, requires_grad=True)
 
     def scaled(_, args, output):
         return torch.cat([output[:, :-1], alpha * output[:, -1:]], 1)
 
     with down.register_forward_hook(scaled):
         (slope,) = torch.autograd.grad(probability(model.hf, ids[:-1], ids[-1]), alpha)
-    expected = float(slope) * k * math.cosh(end / 2) * end
+    expected = float(slope) * 2 * half * k / (1 - half**2) ** 1.5
     assert float(found.sum()) == pytest.approx(expected, rel=1e-5)
 
 

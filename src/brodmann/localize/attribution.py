@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from brodmann.localize.checkpoint import Checkpoint
-from brodmann.localize.integrated import Integral, answer_tokens, integrated_gradients
-from brodmann.localize.paths import PATHS, completeness_error, measured_room, right_path
+from brodmann.localize.completeness import completed
+from brodmann.localize.integrated import Integral, integrated_gradients
+from brodmann.localize.paths import PATHS, measured_room, right_path
 from brodmann.localize.room import Room, budget_bytes
-from brodmann.localize.run import Plan, Sample, mean_by_sample, rounds_of
+from brodmann.localize.run import Plan, Sample, mean_by_sample, rounds_of, sum_by_sample
+from brodmann.localize.targets import Reading
 from brodmann.localize.until_stable import UntilStable
 from brodmann.models.batches import plan_batches, token_budget
 from brodmann.models.language_model import LanguageModel
-from brodmann.models.prefix import Prefix, read_prefix
+from brodmann.models.prefix import read_prefix
+from brodmann.models.sites import ExpertSite
 
 TARGETS = ("mean", "first", "sum_logprob")
 
@@ -26,8 +29,6 @@ class Attribution:
     Attributes:
         path: name of the path, as in :data:`brodmann.localize.paths.PATHS`.
         room: how many tails go at once.
-        completeness: the largest completeness error over the layers of the first answer token
-            scored (see :func:`brodmann.localize.paths.completeness_error`); None before that.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Attribution:
         site: str,
         quadrature: str,
         steps: int,
+        refine: bool,
         memory_gb: int | float | None,
     ) -> None:
         """Prepare.
@@ -47,8 +49,8 @@ class Attribution:
             InputError: an unknown site or rule, or one that the model does not have; no memory.
         """
         self._model = model
-        self._summed = target == "sum_logprob"
-        self._integral = Integral.of(model, site, quadrature, steps, logarithm=self._summed)
+        logarithm = target == "sum_logprob"
+        self._integral = Integral.of(model, site, quadrature, steps, logarithm=logarithm)
         budget = budget_bytes(model, memory_gb)
         longest = max(samples, key=lambda sample: len(sample.reading.ids)).reading
         prefix = read_prefix(
@@ -57,7 +59,10 @@ class Attribution:
         )  # fmt: skip
         self.path = right_path(model, prefix)
         self.room = measured_room(model, prefix, PATHS[self.path], steps, budget)
-        self.completeness: float | None = None
+        experts = any(isinstance(site, ExpertSite) for site in model.sites)
+        # Where a router above changes its mind, P jumps, and no number of nodes sees that.
+        self._refine = refine and quadrature == "gauss-legendre" and not experts
+        self._errors: list[Tensor] = []
 
     def kept_plan(
         self,
@@ -103,40 +108,40 @@ class Attribution:
 
     def __call__(self, batch: Sequence[Sample]) -> list[Float[Tensor, "B n"]]:
         """Each sample's scores, layer by layer: the mean (or sum) over its answer tokens."""
+        model, integral, path = self._model, self._integral, PATHS[self.path]
         readings = [sample.reading for sample in batch]
-        owners, positions, targets = answer_tokens(readings)
-        prefix = read_prefix(
-            self._model,
-            [reading.ids for reading in readings],
-            owners,
-            positions,
-            self._integral.captured,
+        owners, positions, targets = _answer_tokens(readings)
+        ids = [reading.ids for reading in readings]
+        prefix = read_prefix(model, ids, owners, positions, integral.captured)
+        tasks = torch.arange(len(targets))
+        scores = integrated_gradients(model, prefix, tasks, targets, integral, path, self.room)
+        self._errors.append(
+            completed(
+                model, prefix, targets, integral, scores, path, self.room, refine=self._refine
+            )
         )
-        scores = integrated_gradients(
-            self._model, prefix, targets, self._integral, PATHS[self.path], self.room
-        )
-        if self.completeness is None:
-            self.completeness = self._completeness(prefix, targets, scores)
-        means = [mean_by_sample(layer, owners, len(batch)) for layer in scores]
-        if not self._summed:
-            return means
-        tokens = torch.bincount(owners)[:, None]
-        return [layer * tokens.to(layer) for layer in means]
-
-    def _completeness(self, prefix: Prefix, targets: Tensor, scores: Sequence[Tensor]) -> float:
-        first = torch.tensor([0])
-        sums = torch.stack([layer[:1].sum(1).cpu() for layer in scores], dim=1)
-        error = completeness_error(
-            self._model, prefix, first, targets[:1], sums, PATHS[self.path],
-            logarithm=self._summed,
-        )  # fmt: skip
-        return float(error.max())
+        together = sum_by_sample if self._integral.logarithm else mean_by_sample
+        return [together(scores[layer], owners, len(batch)) for layer in sorted(scores)]
 
     def provenance(self) -> dict[str, Any]:
-        """How it was computed."""
+        """How it was computed; errors are of this process's answer tokens since it started."""
+        errors = torch.cat(self._errors) if self._errors else torch.empty(0, 1)
+        known = len(errors) > 0
         return {
             "path": self.path,
             "answer_tokens_at_once": self.room.tasks,
             "scalings_at_once": self.room.scalings,
-            "completeness_error": self.completeness,
+            "completeness_error_median": errors.median().item() if known else None,
+            "completeness_error_max": errors.max().item() if known else None,
+            "completeness_error_max_by_layer": errors.amax(0).tolist() if known else None,
         }
+
+
+def _answer_tokens(
+    sequences: Sequence[Reading],
+) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Int[Tensor, "P"]]:
+    """Which tokens are looked at in a batch of readings: (sequence, position, target) of each."""
+    owners = [row for row, reading in enumerate(sequences) for _ in reading.positions]
+    positions = [position for reading in sequences for position in reading.positions]
+    targets = [target for reading in sequences for target in reading.targets]
+    return torch.tensor(owners), torch.tensor(positions), torch.tensor(targets)

@@ -28,6 +28,7 @@ def cnl(
     site: str = "down_in",
     quadrature: str = "gauss-legendre",
     steps: int = 20,
+    refine: bool = True,
     chat_template: str = "off",
     batch_size: int | Literal["auto"] = "auto",
     memory_gb: int | float | None = None,
@@ -56,6 +57,9 @@ def cnl(
         site: ``"down_in"``, ``"gate_pre"``, ``"up_pre"`` or ``"act"``.
         quadrature: see :func:`brodmann.localize.quadrature.quadrature_nodes`.
         steps: gradient evaluations of each integral.
+        refine: take integrals that miss completeness by more than 1e-3 of the probability again
+            with 4 and, if need be, 16 times the steps (default rule only, and not where experts
+            are routed: there P jumps with alpha).
         chat_template: ``"auto"`` puts the prompt into the user's turn.
         batch_size: samples per batch, or ``"auto"``.
         memory_gb: what tails may take beside the model; None: a share of what is free.
@@ -74,10 +78,11 @@ def cnl(
     samples = samples_of(model, groups, target=target, allowed=TARGETS, chat_template=chat_template)
     options: dict[str, Any] = {
         "method": "cnl", "target": target, "site": site, "quadrature": quadrature, "steps": steps,
+        "refine": refine,
     }  # fmt: skip
     attribution = Attribution(
         model, samples, target=target, site=site, quadrature=quadrature, steps=steps,
-        memory_gb=memory_gb,
+        refine=refine, memory_gb=memory_gb,
     )  # fmt: skip
     keeper = Checkpoint(checkpoint, work_of(model, samples, options))
     plan = attribution.kept_plan(keeper, samples, batch_size, until_stable)

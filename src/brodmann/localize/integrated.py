@@ -2,40 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from brodmann.errors import InputError
-from brodmann.localize.quadrature import quadrature_nodes, sinh_nodes
+from brodmann.localize.quadrature import norm_nodes, quadrature_nodes
 from brodmann.localize.room import Room, in_chunks
 from brodmann.localize.tails import Path, tail_gradients
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.norms import Norm, read_norm
 from brodmann.models.prefix import Prefix
-from brodmann.models.sites import DenseSite, ExpertSite
+from brodmann.models.sites import DenseSite, ExpertSite, NeuronSite
 
 SITES = ("down_in", "gate_pre", "up_pre", "act")
 
 
 @dataclass(frozen=True, slots=True)
 class Integral:
-    """Which integral is taken.
+    """Which integral is taken, and how.
 
     Attributes:
-        places: nodes in [0, 1], float64 [S].
-        weights: their weights.
         captured: what is scaled: ``"down_in"``, or ``"pre"`` (in front of the non-linearity).
+        quadrature: the rule.
+        steps: gradient evaluations.
         post_norms: per layer the norm on the MLP output, for nodes that follow it; None where
             there is none or the rule stays as written.
         logarithm: of log P in place of P.
     """
 
-    places: Float[Tensor, "S"]
-    weights: Float[Tensor, "S"]
     captured: str
+    quadrature: str
+    steps: int
     post_norms: tuple[Norm | None, ...]
     logarithm: bool
 
@@ -48,9 +46,10 @@ class Integral:
         Raises:
             InputError: an unknown site or rule, or a site that the model does not have.
         """
-        places, weights = quadrature_nodes(quadrature, steps)
-        norms = _post_norms(model) if quadrature == "gauss-legendre" else (None,) * model.n_layers
-        return cls(places, weights, captured_site(model, site), norms, logarithm)
+        quadrature_nodes(quadrature, steps)
+        follows = quadrature == "gauss-legendre"
+        norms = tuple(_post_norm(model, site) if follows else None for site in model.sites)
+        return cls(captured_site(model, site), quadrature, steps, norms, logarithm)
 
 
 def captured_site(model: LanguageModel, site: str) -> str:
@@ -74,23 +73,22 @@ def captured_site(model: LanguageModel, site: str) -> str:
     return "pre" if site == ("gate_pre" if gated else "up_pre") else "down_in"
 
 
-def _post_norms(model: LanguageModel) -> tuple[Norm | None, ...]:
-    return tuple(
-        read_norm(site.post_norm, model.width, model.device, model.dtype)
-        if site.post_norm
-        else None
-        for site in model.sites
-    )
+def _post_norm(model: LanguageModel, site: NeuronSite) -> Norm | None:
+    if site.post_norm is None:
+        return None
+    return read_norm(site.post_norm, model.width, model.device, model.dtype)
 
 
 def integrated_gradients(
     model: LanguageModel,
     prefix: Prefix,
-    targets: Int[Tensor, "P"],
+    tasks: Int[Tensor, "t"],
+    targets: Int[Tensor, "t"],
     integral: Integral,
     path: Path,
     room: Room,
-) -> list[Float[Tensor, "P n"]]:
+    layers: Sequence[int] | None = None,
+) -> dict[int, Float[Tensor, "t n"]]:
     """A[l, j] = z_j * integral over alpha in [0, 1] of dP(y) / dz_j at z_l = alpha z, per token.
 
     One layer at a time, its whole vector scaled together, at the chosen token only.
@@ -98,65 +96,54 @@ def integrated_gradients(
     Args:
         model: the model.
         prefix: the sequences, read with ``integral.captured``.
-        targets: y of each chosen token.
+        tasks: indices of chosen tokens of the prefix.
+        targets: y of each.
         integral: which integral.
         path: how tails are carried to the end.
         room: how many go at once; made smaller when memory runs out.
+        layers: which layers; all by default.
 
     Returns:
-        Layer by layer the scores of each chosen token, in ``model.score_dtype``.
+        Layer -> the scores of each task, in ``model.score_dtype``.
     """
-    nodes = [_nodes(prefix, layer, integral) for layer in range(model.n_layers)]
-    sums: list[Tensor | None] = [None] * model.n_layers
+    chosen = range(model.n_layers) if layers is None else layers
+    nodes = {layer: _nodes(prefix, tasks, layer, integral) for layer in chosen}
+    sums: dict[int, Tensor] = {}
 
-    def add(tasks: slice, scalings: slice) -> None:
+    def add(part: slice, scalings: slice) -> None:
         found = tail_gradients(
-            model,
-            prefix,
-            torch.arange(tasks.start, tasks.stop),
-            targets[tasks],
-            [alphas[tasks, scalings] for alphas, _ in nodes],
-            [weights[tasks, scalings] for _, weights in nodes],
-            path=path,
-            logarithm=integral.logarithm,
-        )
-        for layer, part in enumerate(found):
-            total = sums[layer]
-            if total is None:
-                total = sums[layer] = part.new_zeros(len(targets), part.shape[1])
-            total[tasks] += part
+            model, prefix, tasks[part], targets[part],
+            {layer: alphas[part, scalings] for layer, (alphas, _) in nodes.items()},
+            {layer: weights[part, scalings] for layer, (_, weights) in nodes.items()},
+            path=path, logarithm=integral.logarithm,
+        )  # fmt: skip
+        for layer, gradients in found.items():
+            if layer not in sums:
+                sums[layer] = gradients.new_zeros(len(tasks), gradients.shape[1])
+            sums[layer][part] += gradients
 
-    in_chunks(room, len(targets), len(integral.places), add)
-    return [_scores(model, prefix, layer, total) for layer, total in enumerate(sums)]
+    in_chunks(room, len(tasks), integral.steps, add)
+    return {layer: _scores(model, prefix, tasks, layer, total) for layer, total in sums.items()}
 
 
-def _nodes(prefix: Prefix, layer: int, integral: Integral) -> tuple[Tensor, Tensor]:
-    """Scalings and weights [P, S] of one layer."""
+def _nodes(prefix: Prefix, tasks: Tensor, layer: int, integral: Integral) -> tuple[Tensor, Tensor]:
+    """Scalings and weights [t, S] of one layer."""
+    places, weights = quadrature_nodes(integral.quadrature, integral.steps)
     norm, written = integral.post_norms[layer], prefix.layers[layer].written
     if norm is None:
-        shape = (len(prefix.owners), len(integral.places))
-        return integral.places.expand(shape), integral.weights.expand(shape)
+        return places.expand(len(tasks), -1), weights.expand(len(tasks), -1)
     assert written is not None
-    size = written.double().square().mean(-1).sqrt().cpu()
-    return sinh_nodes(integral.places, integral.weights, size / norm.epsilon**0.5)
+    size = written[tasks.to(written.device)].double().square().mean(-1).sqrt().cpu()
+    return norm_nodes(places, weights, size / norm.epsilon**0.5)
 
 
 def _scores(
-    model: LanguageModel, prefix: Prefix, layer: int, gradients: Tensor | None
-) -> Float[Tensor, "P n"]:
+    model: LanguageModel, prefix: Prefix, tasks: Tensor, layer: int, gradients: Tensor
+) -> Float[Tensor, "t n"]:
     found = prefix.layers[layer]
-    assert gradients is not None and found.z is not None
-    z = found.z.to(gradients)
+    assert found.z is not None
+    z = found.z[tasks.to(found.z.device)].to(gradients)
     if prefix.site == "pre":
         return z * gradients
-    return z * model.sites[layer].project(gradients, found.routing).to(z)
-
-
-def answer_tokens(
-    sequences: Sequence[Any],
-) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Int[Tensor, "P"]]:
-    """Which tokens are looked at in a batch of readings: (sequence, position, target) of each."""
-    owners = [row for row, reading in enumerate(sequences) for _ in reading.positions]
-    positions = [position for reading in sequences for position in reading.positions]
-    targets = [target for reading in sequences for target in reading.targets]
-    return torch.tensor(owners), torch.tensor(positions), torch.tensor(targets)
+    routing = None if found.routing is None else found.routing[tasks.to(found.routing.device)]
+    return z * model.sites[layer].project(gradients, routing).to(z)

@@ -1,17 +1,10 @@
-"""Before a run: which path is right for a model, how much memory a tail takes, and completeness."""
+"""Before a run: which path is right for a model, and how much memory its tails take."""
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from brodmann.localize.room import Room
-from brodmann.localize.tails import (
-    Path,
-    entries,
-    rerun,
-    staircase,
-    tail_log_probabilities,
-)
+from brodmann.localize.tails import Path, entries, rerun, staircase
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.prefix import Prefix
 from brodmann.models.tail_layers import drives
@@ -36,8 +29,7 @@ def right_path(model: LanguageModel, prefix: Prefix) -> str:
     if not drives(model):
         return "expanded cache"
     tasks = torch.arange(len(prefix.owners))
-    ones = torch.ones(len(tasks), 1)
-    starts = entries(model, prefix, tasks, [ones] * model.n_layers)
+    starts = entries(model, prefix, tasks, _unscaled(model, len(tasks), 1))
     ends = staircase(model, prefix, tasks, starts)
     own = prefix.final[:, None].to(ends)
     error = (ends - own).norm(dim=-1) / own.norm(dim=-1)
@@ -73,35 +65,10 @@ def _kept_bytes(model: LanguageModel, prefix: Prefix, path: Path, scalings: int)
 
     tasks = torch.tensor([len(prefix.owners) - 1])
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
-        starts = entries(model, prefix, tasks, [torch.ones(1, scalings)] * model.n_layers)
+        starts = entries(model, prefix, tasks, _unscaled(model, 1, scalings))
         path(model, prefix, tasks, starts)
     return sum(kept.values())
 
 
-def completeness_error(
-    model: LanguageModel,
-    prefix: Prefix,
-    tasks: Int[Tensor, "t"],
-    targets: Int[Tensor, "t"],
-    sums: Float[Tensor, "t L"],
-    path: Path,
-    *,
-    logarithm: bool,
-) -> Float[Tensor, "t L"]:
-    """How far scores are from adding up to P(full) - P(site vector zeroed), token by token.
-
-    Relative to max(P(full), 1e-3); for log P absolute.
-
-    Args:
-        model: the model.
-        prefix: the sequences, read before.
-        tasks: indices of chosen tokens of the prefix.
-        targets: the token whose probability counts, for each.
-        sums: the scores' sums over each layer's neurons.
-        path: how tails are carried.
-        logarithm: scores of log P in place of P.
-    """
-    log_p = tail_log_probabilities(model, prefix, tasks, targets, (0.0, 1.0), path=path)
-    value = log_p if logarithm else log_p.exp()
-    difference = (sums.to(value) - (value[..., 1] - value[..., 0])).abs()
-    return difference if logarithm else difference / value[..., 1].clamp_min(1e-3)
+def _unscaled(model: LanguageModel, tasks: int, scalings: int) -> dict[int, Tensor]:
+    return dict.fromkeys(range(model.n_layers), torch.ones(tasks, scalings))

@@ -54,6 +54,11 @@ class Room:
             tasks = min(tasks, max(1, CPU_TAILS // steps))
         return cls(tasks, steps)
 
+    def of_one_layer(self, n_layers: int, steps: int) -> "Room":
+        """The same memory for tails of a single layer, of which there are fewer to carry."""
+        tails = max(1, self.tasks * self.scalings * (n_layers + 1) // 2)
+        return Room(max(1, tails // steps), min(tails, steps))
+
     def halve(self) -> bool:
         """Take half as many at once; False where it is one tail already."""
         if self.tasks > 1:

@@ -180,10 +180,16 @@ def mean_by_sample(
     """Mean over each sample's positions."""
     if len(owner) == n_samples:  # one position a sample
         return scores
-    owner = owner.to(scores.device)
     counts = torch.bincount(owner, minlength=n_samples).to(scores)
-    out = scores.new_zeros(n_samples, scores.shape[1]).index_add_(0, owner, scores)
-    return out / counts[:, None]
+    return sum_by_sample(scores, owner, n_samples) / counts[:, None]
+
+
+def sum_by_sample(
+    scores: Float[Tensor, "P n"], owner: Int[Tensor, "P"], n_samples: int
+) -> Float[Tensor, "B n"]:
+    """Sum over each sample's positions."""
+    out = scores.new_zeros(n_samples, scores.shape[1])
+    return out.index_add_(0, owner.to(scores.device), scores)
 
 
 def work_of(

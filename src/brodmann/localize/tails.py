@@ -6,7 +6,7 @@ single-token row, a tail, that starts behind layer l's MLP and attends to the ca
 (methods: docs/methods.md, "Integrated gradients").
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,16 +36,19 @@ class Entry:
     written: Float[Tensor, "t S D"]
 
 
-Path = Callable[[LanguageModel, Prefix, Int[Tensor, "t"], Sequence[Entry]], Float[Tensor, "t LS D"]]
-"""Carries the tails of all layers to the final norm's output, layer by layer, S rows each."""
+Starts = Mapping[int, Entry]
+"""Layer -> where its tails start, from the bottom up."""
+
+Path = Callable[[LanguageModel, Prefix, Int[Tensor, "t"], Starts], Float[Tensor, "t R D"]]
+"""Carries tails to the final norm's output; R rows, the lowest layer's first."""
+
+Scalings = Mapping[int, Float[Tensor, "t S"]]
+"""Layer -> a number for each task and each of its scalings."""
 
 
 def entries(
-    model: LanguageModel,
-    prefix: Prefix,
-    tasks: Int[Tensor, "t"],
-    alphas: Sequence[Float[Tensor, "t S"]],
-) -> list[Entry]:
+    model: LanguageModel, prefix: Prefix, tasks: Int[Tensor, "t"], alphas: Scalings
+) -> dict[int, Entry]:
     """The scaled MLP outputs that the tails of each layer start from.
 
     The down bias and, in mixtures of experts, the routing stay as they are: u(alpha) = alpha *
@@ -55,9 +58,12 @@ def entries(
         model: the model.
         prefix: the sequences, read before.
         tasks: indices of chosen tokens of the prefix.
-        alphas: the scalings, one tensor per layer.
+        alphas: the scalings of each layer that tails start from.
     """
-    return [_entry(model, prefix, layer, tasks, scaling) for layer, scaling in enumerate(alphas)]
+    return {
+        layer: _entry(model, prefix, layer, tasks, scaling)
+        for layer, scaling in sorted(alphas.items())
+    }
 
 
 def _entry(
@@ -82,17 +88,18 @@ def _entry(
 
 
 def staircase(
-    model: LanguageModel, prefix: Prefix, tasks: Int[Tensor, "t"], starts: Sequence[Entry]
-) -> Float[Tensor, "t LS D"]:
+    model: LanguageModel, prefix: Prefix, tasks: Int[Tensor, "t"], starts: Starts
+) -> Float[Tensor, "t R D"]:
     """Walk the layers once: the tails of lower layers pass through, those of this layer join."""
     hidden: Tensor | None = None
     with tail_layers(model, prefix, tasks) as run:
-        for layer, start in enumerate(starts):
-            joining = _behind_mlp(model, prefix, layer, tasks, start.written)
+        for layer in range(min(starts), model.n_layers):
             if hidden is not None:
-                above = run(layer, hidden)
-                joining = torch.cat([above, joining.to(above.device)], dim=1)
-            hidden = joining
+                hidden = run(layer, hidden)
+            if layer in starts:
+                joining = _behind_mlp(model, prefix, layer, tasks, starts[layer].written)
+                parts = [] if hidden is None else [hidden]
+                hidden = torch.cat([*parts, joining], dim=1)
     return final_norm_module(model)(hidden)
 
 
@@ -113,21 +120,20 @@ def _behind_mlp(
 
 
 def rerun(
-    model: LanguageModel, prefix: Prefix, tasks: Int[Tensor, "t"], starts: Sequence[Entry]
-) -> Float[Tensor, "t LS D"]:
+    model: LanguageModel, prefix: Prefix, tasks: Int[Tensor, "t"], starts: Starts
+) -> Float[Tensor, "t R D"]:
     """The last token again through the whole decoder, its cache expanded to all rows.
 
     Exact for any family with a cache, whatever its attention; several times slower.
     """
-    scalings = starts[0].written.shape[1]
+    spans, end = {}, 0
+    for layer, start in starts.items():
+        spans[layer] = slice(end, end := end + start.written.shape[1])
     found = []
     for index, task in enumerate(tasks.tolist()):
-        written = {
-            layer: (slice(layer * scalings, (layer + 1) * scalings), start.written[index])
-            for layer, start in enumerate(starts)
-        }
+        written = {layer: (spans[layer], start.written[index]) for layer, start in starts.items()}
         with written_replaced(model, written):
-            found.append(last_token_again(model, prefix, task, len(starts) * scalings))
+            found.append(last_token_again(model, prefix, task, end))
     return torch.stack(found)
 
 
@@ -136,13 +142,13 @@ def tail_gradients(
     prefix: Prefix,
     tasks: Int[Tensor, "t"],
     targets: Int[Tensor, "t"],
-    alphas: Sequence[Float[Tensor, "t S"]],
-    weights: Sequence[Float[Tensor, "t S"]],
+    alphas: Scalings,
+    weights: Scalings,
     *,
     path: Path,
     logarithm: bool = False,
-) -> list[Float[Tensor, "t _"]]:
-    """Weighted sums over alpha of the gradients of P(target), for every layer at once.
+) -> dict[int, Float[Tensor, "t _"]]:
+    """Weighted sums over alpha of the gradients of P(target), for several layers at once.
 
     Args:
         model: the model; its parameters take no gradients.
@@ -168,31 +174,34 @@ def tail_gradients(
     # probabilities are not rounded away in 16 bits.
     length = slope.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
     unit = (slope / length).to(normed).view_as(normed)
-    gradients = torch.autograd.grad(normed, [start.leaf for start in starts], unit)
-    factor = (length[:, 0] if logarithm else length[:, 0] * log_p.exp()).view(len(tasks), -1)
-    sums = []
-    for layer, gradient in enumerate(gradients):
-        scalings = gradient.shape[1]
-        share = factor[:, layer * scalings : (layer + 1) * scalings].to(gradient.device)
-        share = share * weights[layer].to(share)
-        sums.append(torch.einsum("ts,tsd->td", share, gradient.to(share.dtype)))
-    return sums
+    gradients = torch.autograd.grad(normed, [start.leaf for start in starts.values()], unit)
+    factors = (length[:, 0] if logarithm else length[:, 0] * log_p.exp()).view(len(tasks), rows)
+    shares = factors.split([gradient.shape[1] for gradient in gradients], dim=1)
+    return {
+        layer: _weighted_sum(gradient, share, weights[layer])
+        for layer, gradient, share in zip(starts, gradients, shares, strict=True)
+    }
+
+
+def _weighted_sum(gradient: Tensor, share: Tensor, weights: Tensor) -> Tensor:
+    factor = share.to(gradient.device) * weights.to(gradient.device, share.dtype)
+    return torch.einsum("ts,tsd->td", factor, gradient.to(share.dtype))
 
 
 @torch.no_grad()
-def tail_log_probabilities(
+def zeroed_log_probability(
     model: LanguageModel,
     prefix: Prefix,
     tasks: Int[Tensor, "t"],
     targets: Int[Tensor, "t"],
-    alphas: Sequence[float],
     *,
     path: Path,
-) -> Float[Tensor, "t L S"]:
-    """Log P(target) with each layer's site vector scaled by each alpha, without gradients."""
-    scaling = torch.tensor(alphas, dtype=torch.float64).expand(len(tasks), -1)
-    starts = entries(model, prefix, tasks, [scaling] * model.n_layers)
+) -> Float[Tensor, "t L"]:
+    """Log P(target) with one layer's site vector zeroed, for each task and layer."""
+    nothing = torch.zeros(len(tasks), 1)
+    starts = entries(model, prefix, tasks, dict.fromkeys(range(model.n_layers), nothing))
     normed = path(model, prefix, tasks, starts)
-    rows = normed.shape[1]
-    log_p, _ = token_log_probability(model, normed.flatten(0, 1), targets.repeat_interleave(rows))
-    return log_p.view(len(tasks), model.n_layers, -1)
+    log_p, _ = token_log_probability(
+        model, normed.flatten(0, 1), targets.repeat_interleave(model.n_layers)
+    )
+    return log_p.view(len(tasks), model.n_layers)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -73,8 +74,8 @@ def read_prefix(
     for call in calls:
         _forget_input(call)
     final = output.reshape(-1, output.shape[-1])[flat.to(output.device)]
-    keys = [layer.keys for layer in cache.layers]
-    values = [layer.values for layer in cache.layers]
+    kept: list[Any] = cache.layers
+    keys, values = [layer.keys for layer in kept], [layer.values for layer in kept]
     return Prefix(site, owners, positions, padded.input_ids, layers, calls, keys, values, final)
 
 
@@ -92,8 +93,8 @@ def last_token_again(
     owner, position = int(prefix.owners[task]), int(prefix.positions[task])
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(zip(prefix.keys, prefix.values, strict=True)):
-        seen = (part[owner, :, :position].expand(rows, -1, -1, -1) for part in (keys, values))
-        cache.update(*seen, layer)
+        seen = [part[owner, :, :position].expand(rows, -1, -1, -1) for part in (keys, values)]
+        cache.update(seen[0], seen[1], layer)
     inputs: dict[str, Tensor] = {
         "input_ids": prefix.input_ids[owner, position].expand(rows, 1),
         "attention_mask": torch.ones(rows, position + 1, dtype=torch.long, device=model.device),

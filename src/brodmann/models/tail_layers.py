@@ -97,7 +97,7 @@ def _attention_driven(model: LanguageModel) -> Iterator[None]:
 
 @contextmanager
 def _methods_replaced(model: LanguageModel) -> Iterator[None]:
-    modules = [
+    modules: list[Any] = [
         module
         for site in model.sites
         for module in site.layer_module.modules()
