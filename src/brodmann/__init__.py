@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from brodmann.data import Example, load_examples
     from brodmann.evaluate import Evaluation, evaluate
     from brodmann.interventions import bake, erased, mean_ablated, scaled
-    from brodmann.localize import locate
+    from brodmann.localize import KnowledgeNeurons, UntilStable, knowledge_neurons, locate
     from brodmann.models import LanguageModel, load_model
     from brodmann.neurons import NeuronScores, NeuronSet
 
@@ -21,12 +21,15 @@ __version__ = metadata.version("brodmann")
 _HOMES = {
     "Evaluation": "evaluate",
     "Example": "data",
+    "KnowledgeNeurons": "localize",
     "LanguageModel": "models",
     "NeuronScores": "neurons",
     "NeuronSet": "neurons",
+    "UntilStable": "localize",
     "bake": "interventions",
     "erased": "interventions",
     "evaluate": "evaluate",
+    "knowledge_neurons": "localize",
     "load_examples": "data",
     "load_model": "models",
     "locate": "localize",
@@ -37,12 +40,15 @@ _HOMES = {
 __all__ = [
     "Evaluation",
     "Example",
+    "KnowledgeNeurons",
     "LanguageModel",
     "NeuronScores",
     "NeuronSet",
+    "UntilStable",
     "bake",
     "erased",
     "evaluate",
+    "knowledge_neurons",
     "load_examples",
     "load_model",
     "locate",

@@ -1,18 +1,32 @@
 """Integrated gradients of samples in batches: what CNL and Knowledge Neurons share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from brodmann.data import Example
+from brodmann.localize.accumulate import ScoreSums
 from brodmann.localize.checkpoint import Checkpoint
 from brodmann.localize.completeness import completed
 from brodmann.localize.integrated import Integral, integrated_gradients
 from brodmann.localize.paths import PATHS, measured_room, right_path
 from brodmann.localize.room import Room, budget_bytes
-from brodmann.localize.run import Plan, Sample, mean_by_sample, rounds_of, sum_by_sample
+from brodmann.localize.run import (
+    Plan,
+    Sample,
+    accumulate,
+    batch_sizes,
+    mean_by_sample,
+    model_provenance,
+    rounds_of,
+    samples_of,
+    sum_by_sample,
+    work_of,
+)
 from brodmann.localize.targets import Reading
 from brodmann.localize.until_stable import UntilStable
 from brodmann.models.batches import plan_batches, token_budget
@@ -145,3 +159,56 @@ def _answer_tokens(
     positions = [position for reading in sequences for position in reading.positions]
     targets = [target for reading in sequences for target in reading.targets]
     return torch.tensor(owners), torch.tensor(positions), torch.tensor(targets)
+
+
+def attribute(
+    model: LanguageModel,
+    groups: Mapping[str, Sequence[Example]],
+    sums: ScoreSums,
+    *,
+    method: str,
+    target: str,
+    site: str,
+    quadrature: str,
+    steps: int,
+    refine: bool,
+    chat_template: str,
+    batch_size: int | Literal["auto"],
+    memory_gb: int | float | None,
+    until_stable: UntilStable | None,
+    checkpoint: Path | None,
+    progress: bool | None,
+) -> tuple[ScoreSums, dict[str, Any]]:
+    """Add every sample's integrated gradients to running sums; arguments as in ``cnl``.
+
+    Returns:
+        The sums over all processes, and the provenance of scores made of them.
+
+    Raises:
+        InputError: an unknown option, or a site that the model's layers do not have.
+        DataError: no examples, or one that cannot be tokenised apart.
+        RunError: memory does not hold a single tail.
+    """
+    samples = samples_of(model, groups, target=target, allowed=TARGETS, chat_template=chat_template)
+    options: dict[str, Any] = {
+        "method": method, "target": target, "site": site, "quadrature": quadrature,
+        "steps": steps, "refine": refine, "chat_template": chat_template,
+    }  # fmt: skip
+    attribution = Attribution(
+        model, samples, target=target, site=site, quadrature=quadrature, steps=steps,
+        refine=refine, memory_gb=memory_gb,
+    )  # fmt: skip
+    keeper = Checkpoint(checkpoint, work_of(model, samples, options))
+    plan = attribution.kept_plan(keeper, samples, batch_size, until_stable)
+    total = accumulate(
+        sums,
+        samples,
+        plan,
+        attribution,
+        label=f"Locating ({method})",
+        checkpoint=keeper,
+        progress=progress,
+        until_stable=until_stable,
+    )
+    provenance = options | model_provenance(model) | attribution.provenance()
+    return total, provenance | {"batch_plan": batch_sizes(plan)}

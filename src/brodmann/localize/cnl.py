@@ -2,19 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from brodmann.data import Example
 from brodmann.localize.accumulate import ScoreSums
-from brodmann.localize.attribution import TARGETS, Attribution
-from brodmann.localize.checkpoint import Checkpoint
-from brodmann.localize.run import (
-    accumulate,
-    batch_sizes,
-    model_provenance,
-    samples_of,
-    work_of,
-)
+from brodmann.localize.attribution import attribute
 from brodmann.localize.until_stable import UntilStable
 from brodmann.models.language_model import LanguageModel
 from brodmann.neurons import NeuronScores
@@ -75,29 +67,12 @@ def cnl(
         DataError: no examples, or one that cannot be tokenised apart.
         RunError: memory does not hold a single tail.
     """
-    samples = samples_of(model, groups, target=target, allowed=TARGETS, chat_template=chat_template)
-    options: dict[str, Any] = {
-        "method": "cnl", "target": target, "site": site, "quadrature": quadrature, "steps": steps,
-        "refine": refine,
-    }  # fmt: skip
-    attribution = Attribution(
-        model, samples, target=target, site=site, quadrature=quadrature, steps=steps,
-        refine=refine, memory_gb=memory_gb,
+    sums, provenance = attribute(
+        model, groups, ScoreSums(model, len(groups)), method="cnl", target=target, site=site,
+        quadrature=quadrature, steps=steps, refine=refine, chat_template=chat_template,
+        batch_size=batch_size, memory_gb=memory_gb, until_stable=until_stable,
+        checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
-    keeper = Checkpoint(checkpoint, work_of(model, samples, options))
-    plan = attribution.kept_plan(keeper, samples, batch_size, until_stable)
-    sums = accumulate(
-        ScoreSums(model, len(groups)),
-        samples,
-        plan,
-        attribution,
-        label="Locating (cnl)",
-        checkpoint=keeper,
-        progress=progress,
-        until_stable=until_stable,
-    )
-    provenance = options | model_provenance(model) | attribution.provenance()
-    provenance |= {"chat_template": chat_template, "batch_plan": batch_sizes(plan)}
     return {
         name: sums.scores(index, provenance | {"group": name}) for index, name in enumerate(groups)
     }

@@ -6,6 +6,7 @@ from typing import Any
 from brodmann.data import Example
 from brodmann.localize.cnl import cnl
 from brodmann.localize.dcsn import dcsn
+from brodmann.localize.knowledge_neurons import kn
 from brodmann.models.language_model import LanguageModel
 from brodmann.neurons import NeuronScores
 from brodmann.registry import Registry
@@ -16,6 +17,7 @@ Method = Callable[..., dict[str, NeuronScores]]
 METHODS: Registry[Method] = Registry("method")
 METHODS.add("dcsn", dcsn)
 METHODS.add("cnl", cnl)
+METHODS.add("kn", kn)
 
 
 def locate(
@@ -26,8 +28,10 @@ def locate(
     Args:
         model: the model to look into.
         examples: questions and answers of one capability.
-        method: ``"dcsn"``.
-        **options: the method's own, see :func:`brodmann.localize.dcsn.dcsn`.
+        method: ``"dcsn"``, ``"cnl"`` or ``"kn"``.
+        **options: the method's own, see :func:`brodmann.localize.dcsn.dcsn`,
+            :func:`brodmann.localize.cnl.cnl` and
+            :func:`brodmann.localize.knowledge_neurons.knowledge_neurons`.
 
     Returns:
         Signed scores [L, N] with their variance.
