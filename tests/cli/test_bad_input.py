@@ -155,8 +155,6 @@ def test_resume_of_other_work(refused, place, tmp_path):
     state.parent.mkdir()
     write_tensors(state, {"counts": torch.zeros(1)}, {"work": "something else", "batches": "1"})
     words = ("locate", "--model", place / "model", "--data", place / "rows.jsonl", "--split", "all")
-    assert "another model, data or options" in refused(
-        *words, "--out", tmp_path / "out", "--resume"
-    )
+    assert "another model, data, options" in refused(*words, "--out", tmp_path / "out", "--resume")
     assert "Write --resume to go on" in refused(*words, "--out", tmp_path / "out")
     assert state.exists()

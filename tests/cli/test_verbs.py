@@ -45,9 +45,12 @@ def test_verify_prints_the_checks(brodmann, place):
     assert all(row["result"] == "ok" for row in shown["rows"])
 
 
-def test_locate_writes_the_four_files(located):
+def test_locate_writes_scores_set_record_and_curve(located):
     names = {path.name for path in located.iterdir()}
-    assert names == {"scores.safetensors", "set.safetensors", "set.json", "run.json"}
+    assert names == {
+        *("scores.safetensors", "set.safetensors", "set.json", "run.json"),
+        *("convergence.json", "convergence.svg"),
+    }
     scores, neurons = NeuronScores.load(located), NeuronSet.load(located)
     assert neurons == scores.top(k=5)
     assert scores.n_samples == len(ROWS)
@@ -61,7 +64,7 @@ def test_locate_writes_the_four_files(located):
 def test_locate_prints_both_shares(brodmann, place, tmp_path):
     result = brodmann(
         *("locate", "--model", place / "model", "--data", place / "rows.jsonl", "--limit", 8),
-        *("--top", 4, "--scope", "layer", "--no-fold-norm", "--out", tmp_path / "out"),
+        *("--top", 4, "--sign", "positive", "--no-fold-norm", "--out", tmp_path / "out"),
     )
     assert result.returncode == 0, result.stderr
     assert "4 of 144 neurons: 2.78% of the neurons" in result.stdout

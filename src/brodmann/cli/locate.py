@@ -1,18 +1,13 @@
 """`brodmann locate`: score every neuron on a capability, select a set, write both to a folder."""
 
-import dataclasses
-import shutil
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from brodmann.cli import options
 
-if TYPE_CHECKING:
-    from brodmann.models import LanguageModel
-    from brodmann.neurons import NeuronScores, NeuronSet
-
-STRONGEST_SHOWN = 10
+_METHODS = "How neurons are scored: dcsn, cnl (integrated gradients) or kn (of single facts)."
+_TARGET = "Which answer tokens; the method's own choice by default. sum_logprob: cnl and kn."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,31 +21,66 @@ def locate_command(
     out: options.Out,
     split: options.Split = "train",
     limit: options.Limit = None,
-    method: Annotated[str, typer.Option("--method", help="How neurons are scored.")] = "dcsn",
+    method: Annotated[str, typer.Option("--method", help=_METHODS)] = "dcsn",
     sigma: Annotated[
-        float, typer.Option("--sigma", min=0.0, help="Keep what is so many dispersions off.")
-    ] = 6.0,
+        float | None, typer.Option("--sigma", help="Keep what is so many dispersions off (6).")
+    ] = None,
     dispersion: Annotated[
-        Literal["std", "var", "mad"], typer.Option("--dispersion", help="Of the scores.")
-    ] = "std",
+        Literal["std", "var", "mad"] | None, typer.Option("--dispersion", help="Of scores (std).")
+    ] = None,
     scope: Annotated[
-        Literal["global", "layer"], typer.Option("--scope", help="Where the rule takes its mean.")
-    ] = "global",
+        Literal["global", "layer"] | None,
+        typer.Option("--scope", help="Where the rule takes its mean (global)."),
+    ] = None,
     sign: Annotated[
-        Literal["both", "positive", "negative"], typer.Option("--sign", help="Which side to keep.")
-    ] = "both",
+        Literal["both", "positive", "negative"] | None,
+        typer.Option("--sign", help="Which side to keep (both; of kn: positive)."),
+    ] = None,
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Keep the K strongest instead of --sigma.")
     ] = None,
+    t: Annotated[
+        float | None, typer.Option("--t", help="kn: keep above t times the largest score (0.2).")
+    ] = None,
+    p: Annotated[
+        float | None, typer.Option("--p", help="kn: in more than this share of prompts (0.7).")
+    ] = None,
     site: Annotated[
-        Literal["down_in", "act"], typer.Option("--site", help="Where a neuron is read.")
+        Literal["down_in", "act", "gate_pre", "up_pre"],
+        typer.Option("--site", help="Where a neuron is read; of dcsn down_in or act."),
     ] = "down_in",
     target: Annotated[
-        Literal["first", "mean"], typer.Option("--target", help="Which answer tokens.")
-    ] = "first",
+        Literal["first", "mean", "sum_logprob"] | None, typer.Option("--target", help=_TARGET)
+    ] = None,
     fold_norm: Annotated[
-        bool, typer.Option("--fold-norm/--no-fold-norm", help="Read through the final norm.")
-    ] = True,
+        bool | None,
+        typer.Option("--fold-norm/--no-fold-norm", help="dcsn: read through the final norm."),
+    ] = None,
+    quadrature: Annotated[
+        str | None,
+        typer.Option("--quadrature", help="cnl, kn: gauss-legendre, midpoint, left, paper, ..."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="cnl, kn: gradients per integral (20).")
+    ] = None,
+    refine: Annotated[
+        bool | None,
+        typer.Option("--refine/--no-refine", help="cnl: more steps where 20 miss completeness."),
+    ] = None,
+    until_stable: Annotated[
+        float | None,
+        typer.Option("--until-stable", help="Stop when two halves' sets overlap so much: 0.95."),
+    ] = None,
+    min_samples: Annotated[
+        int, typer.Option("--min-samples", min=2, help="Look at stability from here on.")
+    ] = 64,
+    memory_gb: Annotated[
+        float | None,
+        typer.Option("--memory-gb", help="cnl, kn: memory beside the model (most of the free)."),
+    ] = None,
+    chat_template: Annotated[
+        Literal["off", "auto"], typer.Option("--chat-template", help="auto: the user's turn.")
+    ] = "off",
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -61,87 +91,28 @@ def locate_command(
 ) -> None:
     """Score every neuron on a capability, select a set, and write both to a folder.
 
-    The folder holds scores.safetensors, set.safetensors, set.json and run.json, and is accepted
-    wherever a SET is.
+    The folder holds scores.safetensors, set.safetensors, set.json, run.json and the convergence
+    curve, and is accepted wherever a SET is. Of kn the set joins those of all facts (rows with the
+    same 'fact'), and facts.json tells which neurons are whose.
     """
-    from brodmann.cli.opening import checkpoint_file, open_model, parse_batch_size
-    from brodmann.cli.run_record import RunRecord
-    from brodmann.data import canonical_spec, load_examples
-    from brodmann.errors import InputError
-    from brodmann.localize import METHODS, locate
-    from brodmann.storage import check_new_folder, new_folder
+    from brodmann.cli.locating import Request, run
+    from brodmann.cli.opening import parse_batch_size
 
-    settings: dict[str, Any] = {"batch_size": parse_batch_size(batch_size), "site": site}
-    settings |= {"target": target, "fold_norm": fold_norm}
-    METHODS.get(method)
-    if top is None and sigma <= 0:
-        raise InputError(f"Expected --sigma above 0; got {sigma:g}.")
-    check_new_folder(out, overwrite)
-    asked = {"spec": str(canonical_spec(data)), "split": split, "limit": limit, "seed": seed}
-    record = RunRecord("locate", method=method, data=asked, **settings)
-    examples = load_examples(data, split=split, limit=limit, seed=seed)
-    opened = open_model(model, device, dtype)
-    if top is not None and top > opened.n_neurons_total:
-        raise InputError(
-            f"Expected --top up to {opened.n_neurons_total}, the model's neurons; got {top}."
-        )
-    checkpoint = checkpoint_file(out, resume=resume, overwrite=overwrite)
-    scores = locate(opened, examples, method, checkpoint=checkpoint, **settings)
-    scores = dataclasses.replace(scores, provenance={**scores.provenance, "data": asked})
-    if top:
-        neurons = scores.top(k=top, sign=sign)
-    else:
-        neurons = scores.select(sigma, dispersion=dispersion, scope=scope, sign=sign)
-    with new_folder(out, overwrite) as folder:
-        scores.write_into(folder)
-        neurons.write_into(folder)
-        record.write(
-            folder, opened, scores=scores.provenance, rule=neurons.provenance["rule"],
-            neurons=len(neurons), samples=scores.n_samples,
-        )  # fmt: skip
-    shutil.rmtree(checkpoint.parent, ignore_errors=True)
-    _print(opened, scores, neurons, str(out), as_json=as_json)
+    given: dict[str, Any] = {
+        "target": target, "fold_norm": fold_norm, "quadrature": quadrature, "steps": steps,
+        "refine": refine, "memory_gb": memory_gb, "t": t, "p": p,
+    }  # fmt: skip
+    settings = {"site": site, "chat_template": chat_template} | _known(given)
+    settings["batch_size"] = parse_batch_size(batch_size)
+    rule = {"sigma": sigma, "dispersion": dispersion, "scope": scope, "sign": sign, "k": top}
+    request = Request(
+        model=model, device=device, dtype=dtype,
+        data=data, split=split, limit=limit, seed=seed,
+        method=method, settings=settings,
+        rule=_known(rule), until_stable=until_stable, min_samples=min_samples,
+    )  # fmt: skip
+    run(request, out, resume=resume, overwrite=overwrite, as_json=as_json)
 
 
-def _print(
-    model: "LanguageModel",
-    scores: "NeuronScores",
-    neurons: "NeuronSet",
-    out: str,
-    *,
-    as_json: bool,
-) -> None:
-    from brodmann.cli.output import note, percent, print_json, print_table, print_text
-
-    own = [site.parameters_per_neuron for site in model.sites]
-    of_parameters = neurons.parameter_share(own, model.hf.num_parameters())
-    found = sorted(neurons, key=lambda pair: -abs(scores.values[pair].item()))
-    strongest = [
-        {
-            "layer": layer,
-            "neuron": neuron,
-            "score": scores.values[layer, neuron].item(),
-            "standard_error": scores.standard_error[layer, neuron].item(),
-        }
-        for layer, neuron in found[:STRONGEST_SHOWN]
-    ]
-    summary = {
-        "out": out,
-        "samples": scores.n_samples,
-        "neurons": len(neurons),
-        "share_of_neurons": neurons.share,
-        "share_of_parameters": of_parameters,
-        "counts": neurons.counts.tolist(),
-        "strongest": strongest,
-    }
-    if as_json:
-        print_json(summary)
-        return
-    print_text(
-        f"{len(neurons):,} of {model.n_neurons_total:,} neurons: {percent(neurons.share)} of the "
-        f"neurons, {percent(of_parameters)} of the parameters ({scores.n_samples:,} samples)"
-    )
-    print_text(f"layers 0–{neurons.n_layers - 1} {neurons.layer_strip()}")
-    if strongest:
-        print_table(strongest, title="Strongest neurons")
-    note(f"wrote {out}")
+def _known(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,12 +1,14 @@
 """`locate`: run a localisation method by its name."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from brodmann.data import Example
+from brodmann.errors import InputError
 from brodmann.localize.cnl import cnl
 from brodmann.localize.dcsn import dcsn
-from brodmann.localize.knowledge_neurons import kn
+from brodmann.localize.knowledge_neurons import kn, knowledge_neurons
 from brodmann.models.language_model import LanguageModel
 from brodmann.neurons import NeuronScores
 from brodmann.registry import Registry
@@ -38,6 +40,30 @@ def locate(
 
     Raises:
         UnknownNameError: no such method.
+        InputError: an option that the method does not have.
         DataError: examples that cannot be used.
     """
+    check_options(method, options)
     return METHODS.get(method)(model, {"examples": examples}, **options)["examples"]
+
+
+def check_options(method: str, names: Iterable[str]) -> None:
+    """Refuse options that a method does not have.
+
+    Raises:
+        UnknownNameError: no such method.
+        InputError: naming the option and those that the method has.
+    """
+    function = METHODS.get(method)
+    signature = inspect.signature(knowledge_neurons if function is kn else function)
+    known = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"Expected options of method '{method}' ({', '.join(known)}); got '{name}'. "
+                "Leave it out, or choose another method."
+            )

@@ -2,6 +2,7 @@
 
 from brodmann.neurons.chance import Chance, chance, layer_matched_chance
 from brodmann.neurons.neuron_set import NeuronSet
+from brodmann.neurons.pooling import pooled
 from brodmann.neurons.scores import NeuronScores, Rule
 from brodmann.neurons.select import (
     RuleCannotFireWarning,
@@ -45,6 +46,7 @@ __all__ = [
     "overlap",
     "overlap_interval",
     "overlap_matrix",
+    "pooled",
     "separability",
     "sigma_mask",
     "specificity",

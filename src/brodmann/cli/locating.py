@@ -1,0 +1,232 @@
+"""The work behind `brodmann locate`: data, model, scores, set, folder."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brodmann.errors import InputError
+
+if TYPE_CHECKING:
+    from brodmann.data import Example
+    from brodmann.models import LanguageModel
+    from brodmann.neurons import NeuronScores, NeuronSet
+
+    Rule = Callable[[NeuronScores], NeuronSet]
+
+STRONGEST_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked on the command line; ``settings`` and ``rule`` hold what was given only.
+
+    Attributes:
+        settings: options of the method.
+        rule: options of the selection; ``k`` takes the strongest.
+    """
+
+    model: str
+    device: str | None
+    dtype: str | None
+    data: str
+    split: str
+    limit: int | None
+    seed: int
+    method: str
+    settings: dict[str, Any]
+    rule: dict[str, Any]
+    until_stable: float | None
+    min_samples: int
+
+
+def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: bool) -> None:
+    """Locate, select, write the folder and print.
+
+    Raises:
+        InputError: options that do not go together; see the library's functions for the rest.
+    """
+    from brodmann.cli.opening import checkpoint_file, open_model
+    from brodmann.cli.run_record import RunRecord
+    from brodmann.data import canonical_spec, load_examples
+    from brodmann.localize import UntilStable
+    from brodmann.localize.locate import check_options
+    from brodmann.report.figure_convergence import write_convergence
+    from brodmann.storage import check_new_folder, new_folder, write_json
+
+    settings, rule = _sorted_out(request)
+    if request.until_stable is not None:
+        settings["until_stable"] = UntilStable(request.until_stable, rule, request.min_samples)
+    check_options(request.method, settings)
+    check_new_folder(out, overwrite)
+    asked = {
+        "spec": str(canonical_spec(request.data)),
+        "split": request.split,
+        "limit": request.limit,
+        "seed": request.seed,
+    }
+    plain = {key: value for key, value in settings.items() if key != "until_stable"}
+    record = RunRecord(
+        "locate", method=request.method, data=asked, until_stable=request.until_stable, **plain
+    )
+    examples = load_examples(
+        request.data, split=request.split, limit=request.limit, seed=request.seed
+    )
+    opened = open_model(request.model, request.device, request.dtype)
+    _check_top(opened, request.rule)
+    checkpoint = checkpoint_file(out, resume=resume, overwrite=overwrite)
+    started = time.perf_counter()
+    result = _located(request, opened, examples, rule, settings | {"checkpoint": checkpoint})
+    seconds = time.perf_counter() - started
+    scores = dataclasses.replace(
+        result.scores, provenance={**result.scores.provenance, "data": asked}
+    )
+    with new_folder(out, overwrite) as folder:
+        scores.write_into(folder)
+        result.neurons.write_into(folder)
+        write_convergence(folder, scores, result.rule)
+        if result.facts is not None:
+            write_json(folder / "facts.json", result.facts)
+        record.write(
+            folder, opened, scores=scores.provenance, rule=result.neurons.provenance["rule"],
+            neurons=len(result.neurons), samples=scores.n_samples, seconds=seconds,
+        )  # fmt: skip
+    shutil.rmtree(checkpoint.parent, ignore_errors=True)
+    _print(opened, scores, result.neurons, str(out), as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Result:
+    scores: "NeuronScores"
+    neurons: "NeuronSet"
+    rule: "Rule"
+    facts: list[dict[str, Any]] | None = None
+
+
+def _sorted_out(request: Request) -> "tuple[dict[str, Any], Rule]":
+    """The method's options, and the rule that selects the set."""
+    from brodmann.neurons import NeuronScores
+
+    settings, rule = dict(request.settings), dict(request.rule)
+    if request.method == "kn":
+        if "sign" in rule:
+            settings["sign"] = rule.pop("sign")
+        _refuse(rule, "Method kn selects by --t, --p and --sign")
+        return settings, NeuronScores.select
+    if "k" in rule:
+        _refuse(set(rule) - {"k", "sign"}, "--top takes the strongest")
+        return settings, partial(NeuronScores.top, **rule)
+    if rule.get("sigma", 6) <= 0:
+        raise InputError(f"Expected --sigma above 0; got {rule['sigma']:g}.")
+    return settings, partial(NeuronScores.select, **rule)
+
+
+def _refuse(names: "set[str] | dict[str, Any]", why: str) -> None:
+    if names:
+        options = ", ".join("--top" if name == "k" else f"--{name}" for name in sorted(names))
+        raise InputError(f"{why}; got {options} too. Leave it out.")
+
+
+def _check_top(model: "LanguageModel", rule: dict[str, Any]) -> None:
+    if rule.get("k", 0) > model.n_neurons_total:
+        raise InputError(
+            f"Expected --top up to {model.n_neurons_total}, the model's neurons; got {rule['k']}."
+        )
+
+
+def _located(
+    request: Request,
+    model: "LanguageModel",
+    examples: "list[Example]",
+    rule: "Rule",
+    settings: dict[str, Any],
+) -> _Result:
+    from brodmann.localize import locate
+
+    if request.method == "kn":
+        return _located_facts(model, examples, settings)
+    scores = locate(model, examples, request.method, **settings)
+    return _Result(scores, rule(scores), rule)
+
+
+def _located_facts(
+    model: "LanguageModel", examples: "list[Example]", settings: dict[str, Any]
+) -> _Result:
+    from functools import reduce
+    from operator import or_
+
+    from brodmann.localize import facts_of, knowledge_neurons
+    from brodmann.neurons import NeuronScores, NeuronSet, pooled
+
+    facts = facts_of(examples)
+    found = knowledge_neurons(model, facts, **settings)
+    one = next(iter(found.values()))
+    provenance = {key: value for key, value in one.scores.provenance.items() if key != "group"}
+    scores = pooled([each.scores for each in found.values()], provenance)
+    mask = reduce(or_, (each.neurons.mask for each in found.values()))
+    neurons = NeuronSet.from_mask(
+        mask, scores.real, provenance | {"rule": one.neurons.provenance["rule"]}
+    )
+    rows = [
+        {
+            "fact": fact,
+            "prompts": each.scores.n_samples,
+            "neurons": [
+                {"layer": layer, "neuron": neuron, "votes": each.votes[layer, neuron].item(),
+                 "score": each.scores.values[layer, neuron].item()}
+                for layer, neuron in each.neurons
+            ],
+        }
+        for fact, each in found.items()
+    ]  # fmt: skip
+    # Votes are counted per fact; the curve shows the strongest mean scores, as many as were kept.
+    strongest = partial(NeuronScores.top, k=max(1, len(neurons)))
+    return _Result(scores, neurons, strongest, rows)
+
+
+def _print(
+    model: "LanguageModel",
+    scores: "NeuronScores",
+    neurons: "NeuronSet",
+    out: str,
+    *,
+    as_json: bool,
+) -> None:
+    from brodmann.cli.output import note, percent, print_json, print_table, print_text
+
+    own = [site.parameters_per_neuron for site in model.sites]
+    of_parameters = neurons.parameter_share(own, model.hf.num_parameters())
+    found = sorted(neurons, key=lambda pair: -abs(scores.values[pair].item()))
+    strongest = [
+        {
+            "layer": layer,
+            "neuron": neuron,
+            "score": scores.values[layer, neuron].item(),
+            "standard_error": scores.standard_error[layer, neuron].item(),
+        }
+        for layer, neuron in found[:STRONGEST_SHOWN]
+    ]
+    summary = {
+        "out": out,
+        "samples": scores.n_samples,
+        "neurons": len(neurons),
+        "share_of_neurons": neurons.share,
+        "share_of_parameters": of_parameters,
+        "counts": neurons.counts.tolist(),
+        "strongest": strongest,
+    }
+    if as_json:
+        print_json(summary)
+        return
+    print_text(
+        f"{len(neurons):,} of {model.n_neurons_total:,} neurons: {percent(neurons.share)} of the "
+        f"neurons, {percent(of_parameters)} of the parameters ({scores.n_samples:,} samples)"
+    )
+    print_text(f"layers 0–{neurons.n_layers - 1} {neurons.layer_strip()}")
+    if strongest:
+        print_table(strongest, title="Strongest neurons")
+    note(f"wrote {out}")
