@@ -43,7 +43,8 @@ class UntilStable:
 
     def reached(self, sums: ScoreSums) -> bool:
         """Whether the halves of every capability agree (never on empty sets)."""
-        return all(self._agree(sums.scores(group, {})) for group in range(sums.n_groups))
+        nameless = {"model": None, "fingerprint": None}
+        return all(self._agree(sums.scores(group, nameless)) for group in range(sums.n_groups))
 
     def _agree(self, scores: NeuronScores) -> bool:
         if scores.n_samples < self.minimum:
