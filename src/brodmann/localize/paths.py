@@ -5,6 +5,7 @@ from torch import Tensor
 
 from brodmann.localize.room import Room
 from brodmann.localize.tails import Path, entries, rerun, staircase
+from brodmann.models.frozen import frozen
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.prefix import Prefix
 from brodmann.models.tail_layers import drives
@@ -64,7 +65,8 @@ def _kept_bytes(model: LanguageModel, prefix: Prefix, path: Path, scalings: int)
         return tensor
 
     tasks = torch.tensor([len(prefix.owners) - 1])
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
+    saved = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with torch.enable_grad(), frozen(model.hf), saved:
         starts = entries(model, prefix, tasks, _unscaled(model, 1, scalings))
         path(model, prefix, tasks, starts)
     return sum(kept.values())

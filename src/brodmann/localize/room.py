@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import psutil
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from brodmann.errors import InputError, RunError
+from brodmann.launch import count_on_machine
 from brodmann.models.language_model import LanguageModel
 
 SHARE_OF_FREE = 0.6
@@ -17,8 +19,6 @@ MARGIN = 1.3
 
 CPU_TAILS = 40
 """Tails that start in one layer at once on a CPU: more brings no speed, only memory."""
-
-OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
 @dataclass(slots=True)
@@ -101,14 +101,19 @@ def in_chunks(
 def _fits(compute: Callable[[slice, slice], None], tasks: slice, scalings: slice) -> bool:
     try:
         compute(tasks, scalings)
-    except OUT_OF_MEMORY:
-        # Not in an except block any longer, the failed chunk's tensors can be freed.
-        pass
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
     else:
         return True
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    clear_device_cache(garbage_collection=True)
     return False
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether an exception says that a device, or the host, has no memory left."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or should_reduce_batch_size(error)
 
 
 def budget_bytes(model: LanguageModel, memory_gb: int | float | None) -> float:
@@ -127,4 +132,4 @@ def budget_bytes(model: LanguageModel, memory_gb: int | float | None) -> float:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    return psutil.virtual_memory().available // count_on_machine()

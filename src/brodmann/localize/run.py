@@ -13,7 +13,7 @@ from brodmann.data import Example
 from brodmann.errors import InputError, RunError
 from brodmann.localize.accumulate import ScoreSums
 from brodmann.localize.checkpoint import Checkpoint
-from brodmann.localize.processes import rank_and_count, summed
+from brodmann.localize.processes import gathered, rank_and_count
 from brodmann.localize.targets import Reading, readings
 from brodmann.localize.until_stable import UntilStable
 from brodmann.models.language_model import LanguageModel
@@ -119,34 +119,22 @@ def accumulate(
     rank, count = rank_and_count()
     mine = [batches[rank::count] for batches in plan]
     ends = list(running_total(len(batches) for batches in mine))
-    done = checkpoint.restore(sums)
-    if until_stable is not None:
-        _check_together(done)
-    start = 0
+    done, looked = checkpoint.restore(sums)
     batches = [batch for part in mine for batch in part]
     bar = progress_bar(batches[done:], len(batches), label, done=done, shown=progress)
-    for end in ends:
-        for index in range(max(start, done), end):
+    for number, end in enumerate(ends, start=1):
+        while done < end:
             _add(sums, [samples[i] for i in next(bar)], score)
-            # Processes that decide together whether to go on are saved together, between rounds.
-            if until_stable is None or count == 1:
-                checkpoint.save(sums, index + 1, now=index + 1 == len(batches))
-        start = end
-        if until_stable is None or end < done:
+            done += 1
+            checkpoint.save(sums, done, looked, now=done == len(batches))
+        if until_stable is None or number <= looked:
             continue
-        if until_stable.reached(sums.over_processes()):
-            break
-        checkpoint.save(sums, end, now=count > 1)
+        total = sums.over_processes()
+        # One decides for all: a last bit that differs between machines must not part them.
+        if gathered(until_stable.reached(total))[0]:
+            return total
+        looked = number
     return sums.over_processes()
-
-
-def _check_together(done: int) -> None:
-    count = rank_and_count()[1]
-    if int(summed(torch.tensor([done])).item()) != done * count:
-        raise InputError(
-            "Expected all processes at the same round; the interrupted run was killed while they "
-            "saved. Start anew with --overwrite."
-        )
 
 
 def _add(sums: ScoreSums, batch: Sequence[Sample], score: Score) -> None:
@@ -163,7 +151,9 @@ def halving(score: Score, batch: Sequence[Sample]) -> list[Float[Tensor, "B n"]]
     """
     try:
         return score(batch)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
         if len(batch) == 1:
             raise RunError(
                 f"Expected memory for one sample of {len(batch[0].reading.ids)} tokens; it ran "

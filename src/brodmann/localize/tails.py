@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from brodmann.models.activations import written_replaced
+from brodmann.models.frozen import frozen
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.logits import final_norm_module
 from brodmann.models.prefix import Prefix, last_token_again
@@ -151,7 +152,7 @@ def tail_gradients(
     """Weighted sums over alpha of the gradients of P(target), for several layers at once.
 
     Args:
-        model: the model; its parameters take no gradients.
+        model: the model; its parameters take no gradients meanwhile.
         prefix: the sequences, read before.
         tasks: indices of chosen tokens of the prefix.
         targets: the token whose probability counts, for each task.
@@ -163,7 +164,7 @@ def tail_gradients(
     Returns:
         Per layer the sum over S of weight * dP/dleaf, in ``model.score_dtype``.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), frozen(model.hf):
         starts = entries(model, prefix, tasks, alphas)
         normed = path(model, prefix, tasks, starts)
     rows = normed.shape[1]
