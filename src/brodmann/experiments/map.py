@@ -77,7 +77,7 @@ def run_map(
         plan={"batch_size": batch_size},
     )
     batch_size = partial.plan["batch_size"]
-    located = _located(model, data, config, batch_size, partial)
+    located = _located(model, data, config, partial)
     sets = select_sets(located, config)
     tables = _tables(model, data, config, located, sets, batch_size, partial)
     with new_folder(out, overwrite) as new:
@@ -92,16 +92,14 @@ def run_map(
     return out
 
 
-def _located(
-    model: LanguageModel, data: MapData, config: MapConfig, batch_size: int, partial: Partial
-) -> Located:
+def _located(model: LanguageModel, data: MapData, config: MapConfig, partial: Partial) -> Located:
     located = {}
     for variant in data.variants:
         count = sum(len(half) for halves in variant.halves.values() for half in halves)
         say(f"Locating ({config.method}) on {variant.name}: {count} examples")
         checkpoint = partial.folder / f"locate-{variant.name}.safetensors"
         with partial.timed(f"locate/{variant.name}"):
-            located[variant.name] = locate_variant(model, variant, config, batch_size, checkpoint)
+            located[variant.name] = locate_variant(model, variant, config, checkpoint)
     return located
 
 

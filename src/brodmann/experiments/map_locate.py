@@ -17,7 +17,6 @@ def locate_variant(
     model: LanguageModel,
     variant: Variant,
     config: MapConfig,
-    batch_size: int,
     checkpoint: Path,
 ) -> dict[str, NeuronScores]:
     """Score every neuron for each capability of a variant, in one pass.
@@ -35,7 +34,9 @@ def locate_variant(
         for capability, halves in variant.halves.items()
         for which, half in enumerate(halves)
     }
-    found = METHODS.get(config.method)(model, groups, batch_size=batch_size, checkpoint=checkpoint)
+    found = METHODS.get(config.method)(
+        model, groups, batch_size=config.batch_size, checkpoint=checkpoint
+    )
     return {
         capability: interleaved(
             found[f"{capability} 0"],
