@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from brodmann.launch import process_number
+
 T = TypeVar("T")
 
 
@@ -26,12 +28,13 @@ def progress(
         label: what is going on ("Locating add").
         done: how many of ``total`` an earlier, interrupted run has done already.
         shown: True and False force the bar on and off. None (the default) asks the environment
-            variable ``BRODMANN_PROGRESS`` (1 or 0), then whether stderr is a terminal.
+            variable ``BRODMANN_PROGRESS`` (1 or 0), then whether stderr is a terminal. Of several
+            processes only the first draws.
 
     Yields:
         The items of ``iterable``, unchanged.
     """
-    shown = _wanted() if shown is None else shown
+    shown = (_wanted() if shown is None else shown) and process_number() == 0
     yield from tqdm(
         iterable,
         desc=label or None,

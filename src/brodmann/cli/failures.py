@@ -7,6 +7,7 @@ from typing import ClassVar
 from typer.exceptions import TyperException
 
 from brodmann.errors import BrodmannError
+from brodmann.launch import process_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,12 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(f"{message}; see 'brodmann --help'.", error.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Failure("the disk is full; free some space and run again.", Failure.FAILED)
+    if _is_lost_process(error):
+        return Failure(
+            "another process ended without a word, killed perhaps for want of memory; the "
+            "launcher's lines say which.",
+            Failure.FAILED,
+        )
     if _is_out_of_memory(error):
         return Failure(
             "out of memory; run again with a smaller --batch-size where there is one, or "
@@ -52,6 +59,12 @@ def failure_of(error: BaseException) -> Failure:
 
 def _one_line(text: object) -> str:
     return " ".join(str(text).split())
+
+
+def _is_lost_process(error: BaseException) -> bool:
+    name, text = type(error).__name__, str(error)
+    lost = name in ("DistBackendError", "DistNetworkError") or "closed by peer" in text
+    return lost and process_count() > 1
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

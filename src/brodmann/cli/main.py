@@ -26,6 +26,8 @@ from brodmann.cli import (
     verify,
 )
 from brodmann.cli.failures import Failure, failure_of
+from brodmann.cli.processes import check_verb, first_to_fail, leave
+from brodmann.launch import process_number
 
 app = typer.Typer(
     name="brodmann",
@@ -70,7 +72,9 @@ def run(arguments: Sequence[str]) -> int:
     if not debug:
         _quieten_other_packages()
     try:
+        check_verb(words)
         code = app(words, prog_name="brodmann", standalone_mode=False)
+        leave()
     except (Exception, KeyboardInterrupt) as error:
         if debug and not isinstance(error, TyperException):
             raise
@@ -88,7 +92,7 @@ def _print_version() -> int:
 
 
 def _report(failure: Failure) -> int:
-    if failure.message:
+    if failure.message and first_to_fail():
         print(f"error: {failure.message}", file=sys.stderr)
     return failure.exit_code
 
@@ -97,7 +101,7 @@ def _quieten_other_packages() -> None:
     """Keep stderr to our own lines: errors, warnings and progress."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or process_number() > 0:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
     def show(
@@ -108,7 +112,7 @@ def _quieten_other_packages() -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if category.__module__.partition(".")[0] == "brodmann":
+        if process_number() == 0 and category.__module__.partition(".")[0] == "brodmann":
             print(f"warning: {message}", file=sys.stderr)
 
     warnings.showwarning = show

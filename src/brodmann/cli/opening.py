@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from brodmann.errors import InputError
+from brodmann.launch import number_on_machine, process_count
 
 if TYPE_CHECKING:
     from brodmann.models import LanguageModel
@@ -34,7 +35,8 @@ def parse_batch_size(text: str) -> int | Literal["auto"]:
 def checkpoint_file(out: Path, *, resume: bool, overwrite: bool) -> Path:
     """Return where an unfinished run to ``out`` keeps its state.
 
-    The file lies beside ``out``, in a hidden folder that goes when the run ends well.
+    The file lies beside ``out``, in a hidden folder that goes when the run ends well. Of several
+    processes, which have joined before, one removes what is not wanted while the others wait.
 
     Raises:
         InputError: when there is one, and neither to resume nor to overwrite it is asked for.
@@ -47,6 +49,10 @@ def checkpoint_file(out: Path, *, resume: bool, overwrite: bool) -> Path:
             f"{folder} holds an unfinished run. Write --resume to go on with it, or --overwrite "
             "to start anew."
         )
-    if not resume:
+    if not resume and number_on_machine() == 0:
         shutil.rmtree(folder, ignore_errors=True)
+    if process_count() > 1:
+        from brodmann.localize.processes import wait_for_all
+
+        wait_for_all()
     return folder / "sums.safetensors"

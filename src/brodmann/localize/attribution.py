@@ -14,6 +14,7 @@ from brodmann.localize.checkpoint import Checkpoint
 from brodmann.localize.completeness import completed
 from brodmann.localize.integrated import Integral, integrated_gradients
 from brodmann.localize.paths import PATHS, measured_room, right_path
+from brodmann.localize.processes import gathered
 from brodmann.localize.room import Room, budget_bytes
 from brodmann.localize.run import (
     Plan,
@@ -138,8 +139,10 @@ class Attribution:
         return [together(scores[layer], owners, len(batch)) for layer in sorted(scores)]
 
     def provenance(self) -> dict[str, Any]:
-        """How it was computed; errors are of this process's answer tokens since it started."""
-        errors = torch.cat(self._errors) if self._errors else torch.empty(0, 1)
+        """How it was computed; errors are of the answer tokens since the processes started."""
+        own = torch.cat(self._errors).cpu() if self._errors else None
+        found = [errors for errors in gathered(own) if errors is not None]
+        errors = torch.cat(found) if found else torch.empty(0, 1)
         known = len(errors) > 0
         return {
             "path": self.path,

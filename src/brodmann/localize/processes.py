@@ -1,6 +1,10 @@
 """Several processes (``accelerate launch``) as one: who takes which batch, and the sum of all."""
 
+from typing import TypeVar
+
 from torch import Tensor, distributed
+
+T = TypeVar("T")
 
 
 def rank_and_count() -> tuple[int, int]:
@@ -22,3 +26,22 @@ def summed(values: Tensor) -> Tensor:
     total = values.to("cuda" if on_gpu else "cpu", copy=True)
     distributed.all_reduce(total)
     return total.cpu()
+
+
+def gathered(value: T) -> list[T]:
+    """Every process's value, in the order of their numbers; every process must call it.
+
+    Args:
+        value: anything small that pickle can carry.
+    """
+    count = rank_and_count()[1]
+    if count == 1:
+        return [value]
+    found: list[T] = [value] * count
+    distributed.all_gather_object(found, value)
+    return found
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    gathered(None)

@@ -14,6 +14,7 @@ from brodmann.errors import InputError, RunError
 from brodmann.localize.accumulate import ScoreSums
 from brodmann.localize.checkpoint import Checkpoint
 from brodmann.localize.processes import gathered, rank_and_count
+from brodmann.localize.room import ran_out_of_memory
 from brodmann.localize.targets import Reading, readings
 from brodmann.localize.until_stable import UntilStable
 from brodmann.models.language_model import LanguageModel
@@ -126,7 +127,7 @@ def accumulate(
         while done < end:
             _add(sums, [samples[i] for i in next(bar)], score)
             done += 1
-            checkpoint.save(sums, done, looked, now=done == len(batches))
+            checkpoint.save(sums, done, rounds=looked, now=done == len(batches))
         if until_stable is None or number <= looked:
             continue
         total = sums.over_processes()

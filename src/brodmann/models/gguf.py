@@ -23,6 +23,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
 from brodmann.errors import InputError, ModelError
+from brodmann.launch import process_number
 from brodmann.models.cache import cache_folder
 from brodmann.models.gguf_header import GgufHeader, check_is_whole, read_header
 from brodmann.storage import new_folder, read_json, write_json
@@ -123,8 +124,8 @@ def convert(
 
 
 def note(line: str) -> None:
-    """Say on stderr what takes long, unless ``BRODMANN_PROGRESS=0``."""
-    if os.environ.get("BRODMANN_PROGRESS") != "0":
+    """Say on stderr what takes long, once, unless ``BRODMANN_PROGRESS=0``."""
+    if os.environ.get("BRODMANN_PROGRESS") != "0" and process_number() == 0:
         print(f"brodmann: {line}", file=sys.stderr, flush=True)
 
 

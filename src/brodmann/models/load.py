@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from brodmann.errors import InputError, ModelError
+from brodmann.launch import number_on_machine, process_count, wants_cpu
 from brodmann.models.architectures import find_architecture
 from brodmann.models.bundled import BUNDLED, fetch
 from brodmann.models.find_sites import find_sites
@@ -45,7 +46,8 @@ def load_model(
             that exists wins over a name.
         tokenizer: the tokenizer of a model in memory; otherwise the model's own.
         dtype: the floating-point type to load in; by default the checkpoint's.
-        device: where to put the model; by default the first GPU, else the CPU.
+        device: where to put the model; by default the first GPU (of several processes that a
+            launcher started each takes its own), else the CPU.
         device_map: accelerate's placement (``"auto"``), instead of ``device``.
         trust_remote_code: run code that comes with a hub model.
 
@@ -218,7 +220,11 @@ def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | str:
 
 
 def _default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wants_cpu() or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if process_count() > 1:
+        return torch.device("cuda", number_on_machine())
+    return torch.device("cuda")
 
 
 def _refuse_what_hides_hooks(hf: nn.Module) -> None:
