@@ -12,6 +12,16 @@ def test_the_variable_decides(monkeypatch, capsys, variable, drawn):
     assert ("Locating" in err) is drawn
 
 
+@pytest.mark.parametrize("shown", [True, None])
+def test_of_several_processes_the_first_draws(monkeypatch, capsys, shown):
+    monkeypatch.setenv("BRODMANN_PROGRESS", "1")
+    for number, drawn in (("0", True), ("1", False)):
+        for name, value in {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": "2"}.items():
+            monkeypatch.setenv(name, value)
+        assert list(progress(range(3), label="Locating", shown=shown)) == [0, 1, 2]
+        assert ("Locating" in capsys.readouterr().err) is drawn
+
+
 def test_shown_wins_over_the_variable(monkeypatch, capsys):
     monkeypatch.setenv("BRODMANN_PROGRESS", "1")
     assert list(progress(iter("ab"), shown=False)) == ["a", "b"]

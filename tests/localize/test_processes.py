@@ -1,8 +1,5 @@
 """Two processes, started by a launcher as a person would start them, are as good as one."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,22 +9,15 @@ from brodmann.localize import locate
 from brodmann.neurons import NeuronScores
 from brodmann.storage import read_tensors
 from tests.cli.conftest import ROWS, write_rows
+from tests.launched import ACCELERATE, TORCHRUN, launched
 from tests.localize import started_together
 from tests.localize.started_together import METHODS, until_stable
 from tests.tiny import tiny_model
 
-ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2")
-ACCELERATE += ("--main_process_port=0", "--num_machines=1", "--mixed_precision=no")
-ACCELERATE += ("--dynamo_backend=no",)
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+# On one worker: each launch is two processes already.
+pytestmark = pytest.mark.xdist_group("launches")
+
 SCRIPT = started_together.__file__
-
-
-def launched(launcher: tuple[str, ...], *words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *launcher, *map(str, words)],
-        capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

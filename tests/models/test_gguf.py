@@ -198,6 +198,13 @@ def test_who_comes_second_keeps_what_the_first_made(tiny, tmp_path, monkeypatch)
     assert entries(cache) == [folder.name]
 
 
+def test_a_folder_that_another_process_takes_away_meanwhile_is_no_error(tiny, tmp_path):
+    (tmp_path / "cache" / "gguf").mkdir(parents=True)
+    vanished = tmp_path / "cache" / "gguf" / ".0.made"
+    vanished.symlink_to(tmp_path / "nowhere")  # listed, and not there when it is looked at
+    assert load_gguf(tiny[0], tmp_path / "cache").is_dir()
+
+
 def _convert(path, cache, barrier, answers):
     barrier.wait(60)
     answers.put(str(load_gguf(path, cache)))

@@ -63,7 +63,7 @@ def _one_line(text: object) -> str:
 
 def _is_lost_process(error: BaseException) -> bool:
     name, text = type(error).__name__, str(error)
-    lost = name in ("DistBackendError", "DistNetworkError") or "closed by peer" in text
+    lost = name in ("DistBackendError", "DistNetworkError") or "/gloo/transport/" in text
     return lost and process_count() > 1
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -229,5 +229,6 @@ def _take_the_name(made: Path, target: Path) -> Path:
 def _sweep(parent: Path) -> None:
     """Remove what killed conversions left behind."""
     for path in parent.glob(".*.made*"):
-        if time.time() - path.stat().st_mtime > _STALE_AFTER:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # finished meanwhile by another process
+            if time.time() - path.stat().st_mtime > _STALE_AFTER:
+                shutil.rmtree(path, ignore_errors=True)
