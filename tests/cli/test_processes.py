@@ -1,19 +1,69 @@
 """`brodmann` started twice by a launcher: written once, printed once, failed with one line."""
 
+import json
+
 import pytest
 
 from brodmann.cli.failures import failure_of
 from brodmann.cli.processes import join
 from brodmann.errors import InputError
-from tests.launched import TORCHRUN, launched
+from brodmann.neurons import NeuronScores
+from tests.launched import ACCELERATE, TORCHRUN, launched
 
 # On one worker: each launch is two processes already.
 pytestmark = pytest.mark.xdist_group("launches")
+
+BROKEN_IN_ONE = """
+import sys
+from brodmann.cli.main import run
+from brodmann.launch import process_number
+from brodmann.localize.checkpoint import Checkpoint
+
+def broken(self, *state, **more):
+    raise RuntimeError("planted")
+
+if process_number() == 1:
+    Checkpoint.save = broken
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 def own_lines(result):
     """What is ours on stderr, between the launcher's lines."""
     return [line for line in result.stderr.splitlines() if line.startswith("error:")]
+
+
+def locate(place, out):
+    return (
+        *("locate", "--model", place / "model", "--data", place / "rows.jsonl", "--split", "all"),
+        *("--top", 5, "--batch-size", 4, "--device", "cpu", "--out", out),
+    )
+
+
+def test_two_processes_write_and_print_once(brodmann, place, tmp_path):
+    one = brodmann(*locate(place, tmp_path / "one"), "--json")
+    two = launched(ACCELERATE, "-m", "brodmann", *locate(place, tmp_path / "two"), "--json")
+    assert two.returncode == 0, two.stderr
+    shown = [json.loads(result.stdout) for result in (one, two)]
+    assert [row["neuron"] for row in shown[0]["strongest"]] == [
+        row["neuron"] for row in shown[1]["strongest"]
+    ]
+    assert two.stderr == ""  # no warning either, when the processes part
+    scores = NeuronScores.load(tmp_path / "two")
+    assert scores.provenance["processes"] == 2
+    assert scores.values.allclose(NeuronScores.load(tmp_path / "one").values, rtol=1e-6, atol=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+
+
+def test_the_failure_of_one_process_ends_all_with_its_message(place, tmp_path):
+    script = tmp_path / "broken_in_one.py"
+    script.write_text(BROKEN_IN_ONE)
+    result = launched(TORCHRUN, script, *locate(place, tmp_path / "out"))
+    assert result.returncode != 0
+    assert own_lines(result) == [
+        "error: RuntimeError: planted; run with --debug for the traceback."
+    ]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_mistake_is_told_once_although_all_processes_make_it(place, tmp_path):

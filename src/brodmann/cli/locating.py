@@ -51,6 +51,7 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
         InputError: options that do not go together; see the library's functions for the rest.
     """
     from brodmann.cli.opening import checkpoint_file, open_model
+    from brodmann.cli.processes import join
     from brodmann.cli.run_record import RunRecord
     from brodmann.data import canonical_spec, load_examples
     from brodmann.localize import UntilStable
@@ -76,11 +77,14 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
     examples = load_examples(
         request.data, split=request.split, limit=request.limit, seed=request.seed
     )
+    first = join(request.device)
     opened = open_model(request.model, request.device, request.dtype)
     _check_top(opened, request.rule)
     checkpoint = checkpoint_file(out, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
     result = _located(request, opened, examples, rule, settings | {"checkpoint": checkpoint})
+    if not first:
+        return
     seconds = time.perf_counter() - started
     scores = dataclasses.replace(
         result.scores, provenance={**result.scores.provenance, "data": asked}
