@@ -7,7 +7,7 @@ from brodmann.localize import dcsn, locate
 from brodmann.models.load import wrap_model
 from brodmann.models.tokens import tokenise_answers
 from tests.reference.dcsn import dcsn_reference
-from tests.tiny import TINY_FAMILIES, planted_model
+from tests.tiny import FLOAT32_INSIDE, TINY_FAMILIES, planted_model
 from tests.tiny.opened import opened
 
 EXAMPLES = [
@@ -17,15 +17,6 @@ EXAMPLES = [
     Example("the sum of 7 and 5 =", "12"),
     Example("9-4=", "5", delimiter=""),
 ]
-
-# Hugging Face computes norms, attention weights, rotations or the router of these in float32,
-# even in float64 models.
-FLOAT32_INSIDE = {
-    "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3",
-    "olmo", "olmo2", "olmo3", "granite", "cohere", "cohere2", "smollm3", "glm4", "mixtral",
-    "qwen3_moe", "gpt_neo", "bloom", "gptj", "mpt",
-}  # fmt: skip
-
 
 def reference_readings(model, examples):
     texts = [(e.prompt, e.delimiter, e.answer) for e in examples]

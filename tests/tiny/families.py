@@ -190,6 +190,14 @@ MOE_FAMILIES: tuple[str, ...] = ("mixtral", "qwen3_moe")
 POST_NORM_FAMILIES: tuple[str, ...] = ("gemma2", "gemma3_text", "olmo2", "olmo3", "glm4")
 """Families that normalise the MLP's output before it is added to the residual stream."""
 
+FLOAT32_INSIDE: frozenset[str] = frozenset({
+    "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3",
+    "olmo", "olmo2", "olmo3", "granite", "cohere", "cohere2", "smollm3", "glm4", "mixtral",
+    "qwen3_moe", "gpt_neo", "bloom", "gptj", "mpt",
+})  # fmt: skip
+"""Families whose norms, attention weights, rotations or router Hugging Face computes in float32,
+even in float64 models."""
+
 
 def tiny_model(
     name: str, dtype: torch.dtype = torch.float32, seed: int = 0

@@ -130,16 +130,21 @@ class Attribution:
         prefix = read_prefix(model, ids, owners, positions, integral.captured)
         tasks = torch.arange(len(targets))
         scores = integrated_gradients(model, prefix, tasks, targets, integral, path, self.room)
-        self._errors.append(
-            completed(
-                model, prefix, targets, integral, scores, path, self.room, refine=self._refine
+        if self._refine or not self._errors:  # what only tells is told of the first batch
+            self._errors.append(
+                completed(
+                    model, prefix, targets, integral, scores, path, self.room, refine=self._refine
+                )
             )
-        )
         together = sum_by_sample if self._integral.logarithm else mean_by_sample
         return [together(scores[layer], owners, len(batch)) for layer in sorted(scores)]
 
     def provenance(self) -> dict[str, Any]:
-        """How it was computed; errors are of the answer tokens since the processes started."""
+        """How it was computed.
+
+        Completeness errors are of the answer tokens scored since the processes started; where
+        nothing is refined, of the first batch.
+        """
         own = torch.cat(self._errors).cpu() if self._errors else None
         found = [errors for errors in gathered(own) if errors is not None]
         errors = torch.cat(found) if found else torch.empty(0, 1)

@@ -17,7 +17,7 @@ SHARE_OF_FREE = 0.6
 MARGIN = 1.3
 """Peak memory over what the backward pass keeps: temporaries of one layer and of one tile."""
 
-CPU_TAILS = 40
+CPU_TAILS = 80
 """Tails that start in one layer at once on a CPU: more brings no speed, only memory."""
 
 
