@@ -18,6 +18,7 @@ EXAMPLES = [
     Example("9-4=", "5", delimiter=""),
 ]
 
+
 def reference_readings(model, examples):
     texts = [(e.prompt, e.delimiter, e.answer) for e in examples]
     answers = tokenise_answers(model, texts)
