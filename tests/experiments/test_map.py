@@ -278,3 +278,11 @@ def test_presets_differ_as_the_issue_says():
         preset("dmeo")
     with pytest.raises(InputError, match="draws"):
         preset("demo", draws=-1)
+
+
+def test_a_map_by_integrated_gradients_runs_to_its_end(tmp_path):
+    one = {"method": "cnl", "answers": ("free",), "erased_answers": ("free",)}
+    out = run_map(planted(), small_config(tmp_path / "data", **one), tmp_path / "map")
+    assert read_json(out / "run.json")["config"]["method"] == "cnl"
+    scores = NeuronScores.load(next((out / "scores").rglob("scores.safetensors")).parent)
+    assert scores.provenance["path"] == "staircase"

@@ -169,7 +169,6 @@ def test_a_finished_checkpoint_gives_the_same_again(tmp_path):
         assert torch.equal(first[fact].scores.values, again[fact].scores.values)
 
 
-@pytest.mark.xfail(strict=True, reason="a checkpoint's work does not name t and sign: votes mix")
 @pytest.mark.parametrize("other", [{"t": 0.5}, {"sign": "both"}])
 def test_a_checkpoint_of_other_votes_is_refused(tmp_path, other):
     model = opened("gpt2")

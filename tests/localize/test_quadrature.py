@@ -13,7 +13,7 @@ from brodmann.interventions import erased
 from brodmann.localize import locate
 from brodmann.localize.completeness import differences
 from brodmann.localize.paths import PATHS, right_path
-from brodmann.localize.quadrature import RULES, norm_nodes, quadrature_nodes
+from brodmann.localize.quadrature import RULES, norm_nodes, quadrature_nodes, sinh_nodes
 from brodmann.localize.room import Room
 from brodmann.models.prefix import read_prefix
 from brodmann.neurons import NeuronSet
@@ -84,27 +84,25 @@ def test_norm_nodes_integrate_what_happens_in_the_norm(c, power):
 
 def test_norm_nodes_are_the_plain_ones_where_the_norm_changes_little():
     places, weights = quadrature_nodes("gauss-legendre", 5)
-    moved = norm_nodes(places, weights, torch.tensor([1e-6]))
-    torch.testing.assert_close(moved[0][0], places)
-    torch.testing.assert_close(moved[1][0], weights)
+    for move in (norm_nodes, sinh_nodes):
+        for ratio in (0.0, 1e-6):
+            moved = move(places, weights, torch.tensor([ratio]))
+            torch.testing.assert_close(moved[0][0], places)
+            torch.testing.assert_close(moved[1][0], weights)
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        "llama",
-        "mixtral",
-        *[
-            pytest.param(
-                family,
-                marks=pytest.mark.xfail(
-                    strict=True, raises=InputError, reason="norm_nodes of a zero output are NaN"
-                ),
-            )
-            for family in POST_NORM_FAMILIES
-        ],
-    ],
-)
+def test_sinh_nodes_integrate_polynomials_in_the_magnitude():
+    """Of asinh(q a) / asinh(q) = p: the integral of p^power dp is 1 / (power + 1)."""
+    nodes = quadrature_nodes("gauss-legendre", 6)
+    for ratio in (0.1, 10.0, 1e4):
+        (alphas,), (weights,) = sinh_nodes(*nodes, torch.tensor([ratio]))
+        end = math.asinh(ratio)
+        slope = ratio / (end * (1 + (ratio * alphas) ** 2).sqrt())
+        found = (weights * ((ratio * alphas).asinh() / end) ** 5 * slope).sum()
+        assert float(found) == pytest.approx(1 / 6, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral", *POST_NORM_FAMILIES])
 def test_a_layer_that_writes_nothing_scores_zero(family):
     model = opened(family)
     mask = torch.zeros_like(model.real)
@@ -132,6 +130,7 @@ SITES = {
     "llama": ("down_in", "act", "up_pre", "gate_pre"),
     "gemma3_text": ("down_in", "act", "up_pre", "gate_pre"),
     "phi3": ("down_in", "act", "up_pre", "gate_pre"),
+    "glm4": ("down_in", "act", "up_pre", "gate_pre"),
     "gpt2": ("down_in", "act", "up_pre"),
     "opt": ("down_in", "act", "up_pre"),
 }

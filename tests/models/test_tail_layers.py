@@ -213,12 +213,6 @@ def offloaded(family, folder):
     return model, accelerate.dispatch_model(hf, places, main_device="cpu", offload_dir=folder)
 
 
-BIASED = pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="DenseSite.write reads an offloaded bias on meta"
-)
-EXPERTS = pytest.mark.xfail(strict=True, reason="offloaded experts' weights are read on meta")
-
-
 @pytest.mark.parametrize(
     ("family", "site"),
     [
@@ -226,9 +220,9 @@ EXPERTS = pytest.mark.xfail(strict=True, reason="offloaded experts' weights are 
         ("llama", "gate_pre"),
         ("gemma3_text", "down_in"),
         ("mpt", "down_in"),
-        pytest.param("gpt2", "down_in", marks=BIASED),
-        pytest.param("opt", "down_in", marks=BIASED),
-        pytest.param("mixtral", "down_in", marks=EXPERTS),
+        ("gpt2", "down_in"),
+        ("opt", "down_in"),
+        ("mixtral", "down_in"),
     ],
 )
 def test_layers_on_disk_give_the_same_scores(family, site, tmp_path):
@@ -240,9 +234,6 @@ def test_layers_on_disk_give_the_same_scores(family, site, tmp_path):
     assert found.provenance["path"] == expected.provenance["path"]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=NotImplementedError, reason="model.device is meta, where its weights are"
-)
 def test_a_model_that_lives_off_its_device_entirely_gives_the_same_scores():
     model = opened("llama")
     hf = copy.deepcopy(model.hf)

@@ -47,7 +47,7 @@ def attribution_reference(
                 prefix, token = ids[: n_prompt + m], ids[n_prompt + m]
                 for layer in asked:
                     place = _place(model.hf, prefix, layer, site)
-                    alphas, weights = _points(rule, steps, place.sharpness)
+                    alphas, weights = _points(rule, steps, place.sharpness, place.turns)
                     gradients = _gradients(
                         model.hf, prefix, token, place, alphas, log=target == "sum_logprob"
                     )
@@ -76,11 +76,13 @@ class _Place:
     ``clean``: their vector in the unedited model, [n].
     ``put``: hooks the model so that the vector of copy s is row s of [S, n].
     ``sharpness``: rms(MLP output) / sqrt(epsilon) where a norm stands before the residual add.
+    ``turns``: whether scaling changes the direction of the MLP output besides its length.
     """
 
     clean: Tensor
     put: Callable[[Tensor], RemovableHandle]
     sharpness: float | None = None
+    turns: bool = False
 
 
 def _gradients(hf, prefix: list[int], token: int, place: _Place, alphas, *, log: bool) -> Tensor:
@@ -104,7 +106,9 @@ def _log_probability(hf, prefix: list[int], token: int, copies: int) -> Tensor:
     return logits.log_softmax(-1)[:, token]
 
 
-def _points(rule: str, steps: int, sharpness: float | None) -> tuple[Tensor, Tensor]:
+def _points(
+    rule: str, steps: int, sharpness: float | None, turns: bool = False
+) -> tuple[Tensor, Tensor]:
     """Where on [0, 1] the gradient is taken, and each point's weight, [S] each."""
     index = torch.arange(steps, dtype=torch.float64)
     even = torch.full_like(index, 1 / steps)
@@ -124,6 +128,9 @@ def _points(rule: str, steps: int, sharpness: float | None) -> tuple[Tensor, Ten
     nodes, weights = (nodes + 1) / 2, weights / 2
     if not sharpness:
         return nodes, weights
+    if turns:  # the norm bends P near 1 / sharpness, the turn at every magnitude above
+        span = float(np.arcsinh(sharpness))
+        return (span * nodes).sinh() / sharpness, weights * span * (span * nodes).cosh() / sharpness
     # The norm makes u * sin(angle) of alpha * u, with tan(angle) = alpha * sharpness. Nodes are in
     # the sine: d alpha / d sine = 1 / (sharpness * cos(angle)^3).
     end = float(np.sin(np.arctan(sharpness)))
@@ -179,7 +186,8 @@ def _dense_place(
 
         return down.register_forward_pre_hook(replace)
 
-    return _Place(clean, put, None if post is None else _sharpness(post, seen[down].output))
+    turns = site == "gate_pre" or (site == "up_pre" and gate is None)
+    return _Place(clean, put, None if post is None else _sharpness(post, seen[down].output), turns)
 
 
 def _sharpness(post: nn.Module, written: Tensor) -> float:

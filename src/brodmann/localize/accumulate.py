@@ -5,7 +5,8 @@ convergence curve for free. Sums are float64 on the device that computes the sco
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -23,7 +24,12 @@ class ScoreSums:
 
     Sample i of a group belongs to block i mod 16, so that any prefix of the samples is spread
     evenly over the blocks.
+
+    Attributes:
+        rule: what the sums depend on besides the scores, for a checkpoint.
     """
+
+    rule: Mapping[str, Any] = {}
 
     def __init__(self, model: LanguageModel, n_groups: int) -> None:
         """Start from zero for ``n_groups`` groups."""
@@ -39,7 +45,7 @@ class ScoreSums:
 
     def add(
         self,
-        scores: Sequence[Float[Tensor, "B n"]],
+        scores: Sequence[Float[Tensor, "B _"]],
         groups: Int[Tensor, "B"],
         samples: Int[Tensor, "B"],
     ) -> None:

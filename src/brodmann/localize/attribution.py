@@ -121,7 +121,7 @@ class Attribution:
             room -= tasks
         return plan
 
-    def __call__(self, batch: Sequence[Sample]) -> list[Float[Tensor, "B n"]]:
+    def __call__(self, batch: Sequence[Sample]) -> list[Float[Tensor, "B _"]]:
         """Each sample's scores, layer by layer: the mean (or sum) over its answer tokens."""
         model, integral, path = self._model, self._integral, PATHS[self.path]
         readings = [sample.reading for sample in batch]
@@ -206,7 +206,7 @@ def attribute(
         model, samples, target=target, site=site, quadrature=quadrature, steps=steps,
         refine=refine, memory_gb=memory_gb,
     )  # fmt: skip
-    keeper = Checkpoint(checkpoint, work_of(model, samples, options))
+    keeper = Checkpoint(checkpoint, work_of(model, samples, options | dict(sums.rule)))
     plan = attribution.kept_plan(keeper, samples, batch_size, until_stable)
     total = accumulate(
         sums,

@@ -171,7 +171,7 @@ def _batches(
 
 def _batch_scores(
     model: LanguageModel, batch: Sequence[Sample], projection: Projection, site: str
-) -> list[Float[Tensor, "B n"]]:
+) -> list[Float[Tensor, "B _"]]:
     padded = right_padded([sample.reading.ids for sample in batch], model.pad_id, model.device)
     length = padded.input_ids.shape[1]
     rows, positions, targets = [], [], []

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from brodmann.errors import InputError
-from brodmann.localize.quadrature import norm_nodes, quadrature_nodes
+from brodmann.localize.quadrature import norm_nodes, quadrature_nodes, sinh_nodes
 from brodmann.localize.room import Room, in_chunks
 from brodmann.localize.tails import Path, tail_gradients
 from brodmann.models.language_model import LanguageModel
@@ -134,7 +134,8 @@ def _nodes(prefix: Prefix, tasks: Tensor, layer: int, integral: Integral) -> tup
         return places.expand(len(tasks), -1), weights.expand(len(tasks), -1)
     assert written is not None
     size = written[tasks.to(written.device)].double().square().mean(-1).sqrt().cpu()
-    return norm_nodes(places, weights, size / norm.epsilon**0.5)
+    move = sinh_nodes if prefix.site == "pre" else norm_nodes
+    return move(places, weights, size / norm.epsilon**0.5)
 
 
 def _scores(

@@ -129,10 +129,11 @@ class VotedSums(ScoreSums):
         """Start from zero; ``t`` and ``sign`` as in :func:`knowledge_neurons`."""
         super().__init__(model, 2 * n_groups)
         self._t, self._sign = t, sign
+        self.rule = {"t": t, "sign": sign}
 
     def add(
         self,
-        scores: Sequence[Float[Tensor, "B n"]],
+        scores: Sequence[Float[Tensor, "B _"]],
         groups: Int[Tensor, "B"],
         samples: Int[Tensor, "B"],
     ) -> None:
@@ -142,8 +143,8 @@ class VotedSums(ScoreSums):
 
 
 def _votes(
-    scores: Sequence[Float[Tensor, "B n"]], t: int | float, sign: str
-) -> list[Float[Tensor, "B n"]]:
+    scores: Sequence[Float[Tensor, "B _"]], t: int | float, sign: str
+) -> list[Float[Tensor, "B _"]]:
     """1 where a neuron promotes the answer past the threshold, -1 where it suppresses it."""
 
     def extreme(values: list[Tensor]) -> Tensor:

@@ -49,16 +49,36 @@ def norm_nodes(
     Args:
         places: nodes on [0, 1].
         weights: their weights.
-        ratio: 1 / c = r / sqrt(eps) of each integral.
+        ratio: q = 1 / c = r / sqrt(eps) of each integral; 0 leaves the nodes where they are.
 
     Returns:
-        Nodes and weights in alpha: alpha = c s / sqrt(1 - s^2), dalpha = c (1 - s^2)^(-3/2) ds.
+        Nodes and weights in alpha: a node at the share p of the way to s(1) goes to
+        alpha = p / sqrt(1 + q^2 (1 - p^2)), and dalpha = (1 + q^2) (1 + q^2 (1 - p^2))^(-3/2) dp.
     """
-    c = 1 / ratio.double()[:, None]
-    most = (1 + c.square()).rsqrt()
-    s = places * most
-    left = 1 - s.square()
-    return c * s * left.rsqrt(), weights * most * c * left.pow(-1.5)
+    q = ratio.double()[:, None].square()
+    stretch = 1 + q * (1 - places.square())
+    return places * stretch.rsqrt(), weights * (1 + q) * stretch.pow(-1.5)
+
+
+def sinh_nodes(
+    places: Float[Tensor, "S"], weights: Float[Tensor, "S"], ratio: Float[Tensor, "t"]
+) -> tuple[Float[Tensor, "t S"], Float[Tensor, "t S"]]:
+    """Spread nodes of [0, 1] over all magnitudes from a norm's c (see ``norm_nodes``) up to 1.
+
+    For scalings in front of the non-linearity: they turn the MLP output as well as stretch it, at
+    every magnitude of alpha, so that nodes at the norm's bend alone miss most of the turn.
+
+    Args:
+        places: nodes on [0, 1].
+        weights: their weights.
+        ratio: 1 / c of each integral; 0 leaves the nodes where they are.
+
+    Returns:
+        Nodes and weights in alpha = c sinh(p asinh(1 / c)).
+    """
+    ratio = ratio.double()[:, None].clamp_min(1e-6)  # below, sinh is linear in float64
+    end = ratio.asinh()
+    return (end * places).sinh() / ratio, weights * end * (end * places).cosh() / ratio
 
 
 def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:

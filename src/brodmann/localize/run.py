@@ -39,7 +39,7 @@ class Sample:
 Plan = list[list[list[int]]]
 """Rounds of batches of sample numbers. Stability is looked at behind each round."""
 
-Score = Callable[[Sequence[Sample]], list[Float[Tensor, "B n"]]]
+Score = Callable[[Sequence[Sample]], list[Float[Tensor, "B _"]]]
 """A batch of samples -> each one's scores, layer by layer."""
 
 
@@ -144,7 +144,7 @@ def _add(sums: ScoreSums, batch: Sequence[Sample], score: Score) -> None:
     sums.add(halving(score, batch), groups, indices)
 
 
-def halving(score: Score, batch: Sequence[Sample]) -> list[Float[Tensor, "B n"]]:
+def halving(score: Score, batch: Sequence[Sample]) -> list[Float[Tensor, "B _"]]:
     """Score a batch, in halves where memory does not hold the whole.
 
     Raises:

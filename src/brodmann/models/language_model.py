@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from brodmann.models.architectures import Architecture
 from brodmann.models.sites import NeuronSite
+from brodmann.models.weights import in_place
 
 
 @dataclass(eq=False, repr=False)
@@ -86,7 +87,9 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where token ids go in."""
-        return next(self.hf.get_input_embeddings().parameters()).device
+        embeddings = self.hf.get_input_embeddings()
+        with in_place(embeddings):
+            return next(embeddings.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from brodmann.errors import InputError
-from brodmann.models.weights import dense_weight, is_quantised
+from brodmann.models.weights import base_layer, dense_weight, in_place, is_quantised
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,8 +127,8 @@ class DenseSite(NeuronSite):
         """W_down z + bias."""
         with dense_weight(self.down) as weight:
             written = z @ weight.T.to(z.dtype)
-        bias = getattr(self.down, "bias", None)
-        return written if bias is None else written + bias.to(z.dtype)
+            bias = getattr(base_layer(self.down), "bias", None)
+            return written if bias is None else written + bias.to(z.dtype)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -176,7 +176,8 @@ class ExpertSite(NeuronSite):
         pairs = [divmod(int(index), self.width) for index in indices]
         if not pairs:
             return self.down(0).new_zeros(0, self.down(0).shape[0])
-        return torch.stack([self.down(expert)[:, j] for expert, j in pairs]).detach().clone()
+        with in_place(self.experts):
+            return torch.stack([self.down(expert)[:, j] for expert, j in pairs])
 
     def project(
         self, directions: Float[Tensor, "P D"], routing: Float[Tensor, "P E"] | None
@@ -184,14 +185,15 @@ class ExpertSite(NeuronSite):
         """routing[p, e] * directions[p] @ W_down[e]; 0 for experts that did not see the token."""
         routing = self._required(routing)
         out = directions.new_zeros(len(directions), self.n_neurons)
-        for expert in range(self.n_experts):
-            rows = routing[:, expert].nonzero()[:, 0]
-            if len(rows):
-                weight = self.down(expert).to(directions.dtype)
-                part = (directions[rows].to(weight.device) @ weight).to(out.device)
-                span = slice(expert * self.width, (expert + 1) * self.width)
-                out[rows, span] = part * routing[rows, expert, None].to(part)
-        return out.detach()
+        with in_place(self.experts):
+            for expert in range(self.n_experts):
+                rows = routing[:, expert].nonzero()[:, 0]
+                if len(rows):
+                    weight = self.down(expert).to(directions.dtype)
+                    part = (directions[rows].to(weight.device) @ weight).to(out.device)
+                    span = slice(expert * self.width, (expert + 1) * self.width)
+                    out[rows, span] = part * routing[rows, expert, None].to(part)
+        return out
 
     def write(
         self, z: Float[Tensor, "P n"], routing: Float[Tensor, "P E"] | None
@@ -199,13 +201,14 @@ class ExpertSite(NeuronSite):
         """Sum over experts of routing * W_down[e] z[e] (+ the expert's bias)."""
         routing = self._required(routing)
         out = z.new_zeros(len(z), self.down(0).shape[0])
-        for expert in range(self.n_experts):
-            span = slice(expert * self.width, (expert + 1) * self.width)
-            part = z[:, span] @ self.down(expert).T.to(z.dtype)
-            if getattr(self.experts, "has_bias", False):
-                part = part + self.experts.down_proj_bias[expert].to(z.dtype)
-            out = out + routing[:, expert, None].to(z.dtype) * part
-        return out.detach()
+        with in_place(self.experts):
+            for expert in range(self.n_experts):
+                span = slice(expert * self.width, (expert + 1) * self.width)
+                part = z[:, span] @ self.down(expert).T.to(z.dtype)
+                if getattr(self.experts, "has_bias", False):
+                    part = part + self.experts.down_proj_bias[expert].to(z.dtype)
+                out = out + routing[:, expert, None].to(z.dtype) * part
+        return out
 
     def _required(self, routing: Tensor | None) -> Tensor:
         if routing is None:

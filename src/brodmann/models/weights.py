@@ -27,7 +27,7 @@ def dense_weight(module: nn.Module) -> Iterator[Float[Tensor, "out in"]]:
         ModelError: the weight cannot be read as numbers.
     """
     base = base_layer(module)
-    with align_module_device(base), torch.no_grad():
+    with in_place(base):
         weight = _dequantised(base)
         if isinstance(base, Conv1D):
             weight = weight.T
@@ -35,6 +35,13 @@ def dense_weight(module: nn.Module) -> Iterator[Float[Tensor, "out in"]]:
             delta = adapter.get_delta_weight(name)
             weight = weight + (delta.T if isinstance(base, Conv1D) else delta).to(weight.dtype)
         yield weight
+
+
+@contextmanager
+def in_place(module: nn.Module) -> Iterator[None]:
+    """Inside the block a module's own weights are where it computes, also if offloaded."""
+    with align_module_device(module), torch.no_grad():
+        yield
 
 
 def is_quantised(module: nn.Module) -> bool:
