@@ -8,6 +8,8 @@ callers need; they load their module at first use, so ``import brodmann`` is imm
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
+from brodmann.tuning.on_import import register_with_peft
+
 if TYPE_CHECKING:
     from brodmann.data import Example, load_examples
     from brodmann.evaluate import Evaluation, evaluate
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from brodmann.localize import KnowledgeNeurons, UntilStable, knowledge_neurons, locate
     from brodmann.models import LanguageModel, load_model
     from brodmann.neurons import NeuronScores, NeuronSet
+    from brodmann.tuning import NeuronTuningConfig, neuron_tuning
 
 __version__ = metadata.version("brodmann")
 
@@ -25,6 +28,7 @@ _HOMES = {
     "LanguageModel": "models",
     "NeuronScores": "neurons",
     "NeuronSet": "neurons",
+    "NeuronTuningConfig": "tuning",
     "UntilStable": "localize",
     "bake": "interventions",
     "erased": "interventions",
@@ -34,6 +38,7 @@ _HOMES = {
     "load_model": "models",
     "locate": "localize",
     "mean_ablated": "interventions",
+    "neuron_tuning": "tuning",
     "scaled": "interventions",
 }
 
@@ -44,6 +49,7 @@ __all__ = [
     "LanguageModel",
     "NeuronScores",
     "NeuronSet",
+    "NeuronTuningConfig",
     "UntilStable",
     "bake",
     "erased",
@@ -53,6 +59,7 @@ __all__ = [
     "load_model",
     "locate",
     "mean_ablated",
+    "neuron_tuning",
     "scaled",
 ]
 
@@ -69,3 +76,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+register_with_peft()

@@ -38,6 +38,7 @@ def _site(layer: nn.Module, index: int, row: Architecture, multiplier: float) ->
     }
     experts: Any = submodule(mlp, row.experts) if row.experts else None
     if experts is not None:
+        experts = base_layer(experts)
         if any("shared_expert" in name for name, _ in mlp.named_children()):
             raise ModelError(
                 f"Layer {index} has a shared expert beside the routed ones, which no architecture "

@@ -87,6 +87,11 @@ class DenseSite(NeuronSite):
         with dense_weight(inward) as weight:
             return weight.shape[0] // self.n_neurons  # 2 where gate and up are fused
 
+    def rows(self, inward: nn.Module, indices: Int[Tensor, "k"]) -> Int[Tensor, "r"]:
+        """Which rows of a projection into the neurons, as [out, in], are theirs; gates first."""
+        repeats = self._rows_per_neuron(inward)
+        return torch.cat([indices + part * self.n_neurons for part in range(repeats)])
+
     @property
     def writer(self) -> nn.Module:
         """The down projection."""

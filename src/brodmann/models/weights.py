@@ -63,7 +63,8 @@ def _unmerged_adapters(module: nn.Module) -> list[tuple[Any, str]]:
     wrapper: Any = module
     if not hasattr(module, "get_base_layer") or wrapper.disable_adapters or wrapper.merged:
         return []
-    return [(wrapper, name) for name in wrapper.active_adapters if name in wrapper.scaling]
+    own = getattr(wrapper, wrapper.adapter_layer_names[0])
+    return [(wrapper, name) for name in wrapper.active_adapters if name in own]
 
 
 def _dequantised(base: Any) -> Tensor:
