@@ -46,7 +46,7 @@ class NeuronTuningConfig(PeftConfig):
     decay therefore pulls towards the model as it was.
 
     Attributes:
-        neurons: layer -> the neurons in it, as JSON keeps it: ``{"17": [3, 1080]}``. In layers of
+        neurons: layer -> the neurons in it; kept as JSON has it, ``{"17": [3, 1080]}``. In layers of
             experts: expert * width + index.
         train_bias: train the neurons' biases, where the model has some.
         fingerprint: of the model that the neurons were located on.
@@ -55,7 +55,7 @@ class NeuronTuningConfig(PeftConfig):
         target_modules: found by the neurons when the adapter is put into a model.
     """
 
-    neurons: dict[str, list[int]] = field(default_factory=dict)
+    neurons: dict[Any, list[int]] = field(default_factory=dict)
     train_bias: bool = True
     fingerprint: str | None = None
     located: dict[str, Any] | None = None

@@ -1,6 +1,6 @@
 """`NeuronTuningModel`: put adapters of chosen neurons into a model, as PEFT's tuners do."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTuner
@@ -31,7 +31,7 @@ class NeuronTuningModel(BaseTuner):
 
     prefix = f"{NEURON_TUNING.lower()}_"  # transformers derives it from the type in this way
     tuner_layer_cls = NeuronTuningLayer
-    target_module_mapping: ClassVar[dict[str, list[str]]] = {}
+    target_module_mapping = {}  # noqa: RUF012
 
     def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
         """Use one adapter, or several of different neurons.
@@ -82,6 +82,7 @@ class NeuronTuningModel(BaseTuner):
         target_name: str,
         parent: nn.Module,
         current_key: str,
+        parameter_name: str | None = None,
     ) -> None:
         place, bias = self._places[current_key], peft_config.train_bias
         if isinstance(target, (NeuronTuningLinear, NeuronTuningExperts)):
@@ -94,6 +95,14 @@ class NeuronTuningModel(BaseTuner):
             new.requires_grad_(False)
         self._replace_module(parent, target_name, new, target)
 
+    def _replace_module(
+        self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
+    ) -> None:
+        if isinstance(child, NeuronTuningExperts):
+            setattr(parent, child_name, new_module)  # PEFT would look for a 'weight' of theirs
+        else:
+            super()._replace_module(parent, child_name, new_module, child)
+
     def _layers(self) -> list[NeuronTuningLayer]:
         return [m for m in self.model.modules() if isinstance(m, NeuronTuningLayer)]
 
@@ -101,7 +110,8 @@ class NeuronTuningModel(BaseTuner):
         return list(dict.fromkeys(n for layer in self._layers() for n in layer.merged_adapters))
 
     def _check_disjoint(self, names: list[str]) -> None:
-        found = overlap({n: self.peft_config[n] for n in names if n in self.peft_config})
+        own = {n: c for n in names if isinstance(c := self.peft_config.get(n), NeuronTuningConfig)}
+        found = overlap(own)
         if found is not None:
             raise InputError(overlapping(*found[:2]))
 

@@ -24,8 +24,8 @@ def register() -> None:
     Raises:
         RunError: this PEFT keeps its tables elsewhere.
     """
-    tables = [getattr(mapping, table, None) for table in TABLES]
-    if not all(isinstance(table, dict) for table in tables):
+    tables = [t for name in TABLES if isinstance(t := getattr(mapping, name, None), dict)]
+    if len(tables) < len(TABLES):
         raise RunError(
             f"Expected PEFT's tables {', '.join(TABLES)} in peft.mapping; PEFT {peft.__version__} "
             "keeps them elsewhere, so that neuron tuning cannot be registered. Write: "
