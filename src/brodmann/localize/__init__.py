@@ -4,6 +4,7 @@ from brodmann.localize.cnl import cnl
 from brodmann.localize.dcsn import dcsn
 from brodmann.localize.knowledge_neurons import KnowledgeNeurons, facts_of, knowledge_neurons
 from brodmann.localize.locate import METHODS, locate
+from brodmann.localize.neft import neft
 from brodmann.localize.until_stable import UntilStable
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "facts_of",
     "knowledge_neurons",
     "locate",
+    "neft",
 ]
