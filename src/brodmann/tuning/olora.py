@@ -82,14 +82,19 @@ def orthogonality(trained: nn.Module, *, earlier: Sequence[str], weight: float) 
     for module in trained.modules():
         if not isinstance(module, LoraLayer) or NEW not in module.lora_A:
             continue
-        new = module.lora_A[NEW].get_parameter("weight")
+        new = _whole(module.lora_A[NEW].get_parameter("weight"))
         for name in earlier:
             if name in module.lora_A:
-                old = module.lora_A[name].get_parameter("weight").detach()
+                old = _whole(module.lora_A[name].get_parameter("weight").detach())
                 terms.append((old.to(new) @ new.T).abs().sum())
     if not terms:
         return torch.zeros(())
     return weight * torch.stack([term.to(terms[0].device) for term in terms]).sum()
+
+
+def _whole(weight: Any) -> Tensor:
+    """The matrix itself, also where FSDP2 has spread it over processes."""
+    return weight.full_tensor() if hasattr(weight, "full_tensor") else weight
 
 
 def _check_lora(folder: Path) -> None:
