@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brodmann.cli import options
+from brodmann.errors import InputError
 
 if TYPE_CHECKING:
     from brodmann.evaluate import Evaluation
@@ -25,6 +26,14 @@ def evaluate_command(
     erase: Annotated[
         Path | None, typer.Option("--erase", metavar="SET", help="Erase this set meanwhile.")
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option("--adapter", metavar="DIR", help="With this adapter, beside the base model."),
+    ] = None,
+    transfer: Annotated[
+        list[str] | None,
+        typer.Option("--transfer", metavar="SPEC", help="--adapter: measure this too; repeatable."),
+    ] = None,
     scorer: Annotated[
         str, typer.Option("--scorer", help="integer, number, choice, text, or auto.")
     ] = "auto",
@@ -35,10 +44,12 @@ def evaluate_command(
     batch_size: options.BatchSize = "auto",
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure how well a model answers, as it is or with a set of neurons erased.
+    """Measure how well a model answers, as it is, with neurons erased, or with an adapter.
 
-    One set proves little: 'brodmann map' shows each effect beside matched random sets.
+    One set proves little: 'brodmann map' shows each effect beside matched random sets. An adapter
+    (of 'brodmann tune', or any of PEFT's) is shown beside the base model.
     """
+    from brodmann.cli.adapting import evaluate_adapter
     from brodmann.cli.opening import open_model, parse_batch_size
     from brodmann.cli.output import print_json
     from brodmann.data import load_examples
@@ -48,6 +59,15 @@ def evaluate_command(
 
     size = parse_batch_size(batch_size)
     neurons = NeuronSet.load(erase) if erase else None
+    if adapter is not None:
+        evaluate_adapter(
+            open_model(model, device, dtype), adapter, data, transfer or (), split=split,
+            limit=limit, seed=seed, neurons=neurons, scorer=scorer, batch_size=size, force=force,
+            as_json=as_json,
+        )  # fmt: skip
+        return
+    if transfer:
+        raise InputError("Expected --transfer with --adapter only. Write --data for one spec.")
     examples = load_examples(data, split=split, limit=limit, seed=seed)
     opened = open_model(model, device, dtype)
     with erased(opened, neurons, force=force) if neurons is not None else nullcontext():

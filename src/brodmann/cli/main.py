@@ -23,6 +23,7 @@ from brodmann.cli import (
     map,
     models,
     scale,
+    tune,
     verify,
 )
 from brodmann.cli.failures import Failure, failure_of
@@ -38,7 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (map, locate, inspect, evaluate, compare, erase, scale, data, models, verify):
+for verb in (
+    map, locate, inspect, evaluate, compare, tune, erase, scale, data, models, verify,
+):  # fmt: skip
     verb.add_to(app)
 
 

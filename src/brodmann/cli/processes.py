@@ -12,7 +12,7 @@ from datetime import timedelta
 from brodmann.errors import InputError
 from brodmann.launch import count_on_machine, process_count, process_number, wants_cpu
 
-SHARING = ("locate",)
+SHARING = ("locate", "tune")
 """The verbs that share their work between processes."""
 
 _PATIENCE = timedelta(days=7)
@@ -29,7 +29,7 @@ def check_verb(words: Sequence[str]) -> None:
     if count > 1 and not words[0].startswith("-") and words[0] not in SHARING:
         raise InputError(
             f"Expected one process for 'brodmann {words[0]}'; the launcher started {count}. Only "
-            f"{', '.join(SHARING)} shares its work: write the command without the launcher."
+            f"{', '.join(SHARING)} share their work: write the command without the launcher."
         )
 
 

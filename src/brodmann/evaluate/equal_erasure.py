@@ -1,16 +1,16 @@
 """Erase as many neurons of each set, and measure: which method found those that matter most."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from brodmann.data.example import Example
-from brodmann.errors import InputError, RunError
+from brodmann.errors import InputError
 from brodmann.evaluate.controls import random_sets
 from brodmann.evaluate.evaluate import evaluate
 from brodmann.evaluate.evaluation import Evaluation
-from brodmann.evaluate.statistics import paired_difference, permutation_p
+from brodmann.evaluate.statistics import permutation_p
 from brodmann.interventions import erased
 from brodmann.interventions.belongs import check_neurons
 from brodmann.models.language_model import LanguageModel
@@ -134,7 +134,6 @@ def _random(part: Part, draws: int, seed: int) -> list[NeuronSet]:
 
 def _row(part: Part, before: Evaluation, after: Sequence[Evaluation], seed: int) -> dict[str, Any]:
     """Sum up the evaluations with a part erased (the first) and with its random sets."""
-    groups = [_group(index, row) for index, row in enumerate(before.rows)]
     row: dict[str, Any] = {
         "set": part.name,
         "erased": len(part.neurons),
@@ -143,30 +142,14 @@ def _row(part: Part, before: Evaluation, after: Sequence[Evaluation], seed: int)
         "random_draws": len(after) - 1,
     }
     for name, column in MEASURES.items():
-        was = _column(before, column)
-        change = paired_difference(was, _column(after[0], column), groups=groups, seed=seed)
+        was = before.column(column)
+        change = after[0].change_from(before, column, seed=seed)
         row |= {name: change.mean, f"{name}_low": change.interval[0]}
         row |= {f"{name}_high": change.interval[1]}
         unedited = math.fsum(was) / len(was)
-        drawn = [math.fsum(_column(one, column)) / len(was) - unedited for one in after[1:]]
+        drawn = [math.fsum(one.column(column)) / len(was) - unedited for one in after[1:]]
         place = permutation_p(-change.mean, [-value for value in drawn])
         row |= {f"random_{name}": math.fsum(drawn) / len(drawn)}
         row |= {f"random_{name}_worst": min(drawn)}
         row |= {f"random_{name}_rank": place.rank, f"random_{name}_p": place.p}
     return row
-
-
-def _group(index: int, row: Mapping[str, Any]) -> Hashable:
-    """Return what makes an example independent of others: its expression, or itself."""
-    expression = row.get("expression")
-    return index if expression is None else str(expression)
-
-
-def _column(found: Evaluation, name: str) -> list[float]:
-    values = [float(row[name]) for row in found.rows]
-    if not all(math.isfinite(value) for value in values):
-        raise RunError(
-            f"Expected finite measurements; some of '{name}' are not: the model overflows in its "
-            "type. Write --dtype float32."
-        )
-    return values

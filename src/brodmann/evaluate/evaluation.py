@@ -3,14 +3,20 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from brodmann.errors import InputError
+from brodmann.errors import InputError, RunError
 from brodmann.evaluate.html import evaluation_html
-from brodmann.evaluate.statistics import Interval, bootstrap_interval, wilson_interval
+from brodmann.evaluate.statistics import (
+    Difference,
+    Interval,
+    bootstrap_interval,
+    paired_difference,
+    wilson_interval,
+)
 from brodmann.storage import new_folder, read_json, read_rows, write_json, write_rows
 
 ROWS_FILE, SUMMARY_FILE = "rows.parquet", "evaluation.json"
@@ -96,6 +102,41 @@ class Evaluation:
             provenance=dict(provenance or {}),
         )
 
+    def change_from(
+        self, before: "Evaluation", measure: str = "correct", *, seed: int = 0
+    ) -> Difference:
+        """Compare with an earlier evaluation of the same examples, example by example.
+
+        Args:
+            before: the earlier one.
+            measure: a column of numbers: ``"correct"`` or ``"margin"``.
+            seed: of the bootstrap, whose units are different expressions.
+
+        Raises:
+            InputError: when the examples are not the same.
+            RunError: when a measurement is not finite.
+        """
+        if [row["prompt"] for row in before.rows] != [row["prompt"] for row in self.rows]:
+            raise InputError("Expected two evaluations of the same examples in the same order.")
+        groups = [_unit(index, row) for index, row in enumerate(before.rows)]
+        return paired_difference(
+            before.column(measure), self.column(measure), groups=groups, seed=seed
+        )
+
+    def column(self, measure: str) -> list[float]:
+        """Return one number for each example.
+
+        Raises:
+            RunError: when one is not finite.
+        """
+        values = [float(row[measure]) for row in self.rows]
+        if not all(math.isfinite(value) for value in values):
+            raise RunError(
+                f"Expected finite measurements; some of '{measure}' are not: the model overflows "
+                "in its type. Write --dtype float32."
+            )
+        return values
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the rows, in JSON types."""
         names = [entry.name for entry in fields(self) if entry.name != "rows"]
@@ -172,7 +213,7 @@ def _ends(interval: Sequence[float | None]) -> Interval:
     return low, high
 
 
-def _unit(index: int, row: Mapping[str, Any]) -> object:
+def _unit(index: int, row: Mapping[str, Any]) -> Hashable:
     """Return what makes a row independent of others: its expression, or the row itself."""
     expression = row.get("expression")
     return index if expression is None else (str(expression),)

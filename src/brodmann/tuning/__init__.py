@@ -4,11 +4,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from brodmann.tuning.adapted import adapted
+    from brodmann.tuning.answers import training_rows
     from brodmann.tuning.config import NeuronTuningConfig, neuron_tuning
+    from brodmann.tuning.lora_form import export_lora
+    from brodmann.tuning.merged_checkpoint import export_merged
+    from brodmann.tuning.train import train
+    from brodmann.tuning.train_settings import TrainSettings
 
-_HOMES = {"NeuronTuningConfig": "config", "neuron_tuning": "config"}
+_HOMES = {
+    "NeuronTuningConfig": "config",
+    "TrainSettings": "train_settings",
+    "adapted": "adapted",
+    "export_lora": "lora_form",
+    "export_merged": "merged_checkpoint",
+    "neuron_tuning": "config",
+    "train": "train",
+    "training_rows": "answers",
+}
 
-__all__ = ["NeuronTuningConfig", "neuron_tuning"]
+__all__ = [
+    "NeuronTuningConfig",
+    "TrainSettings",
+    "adapted",
+    "export_lora",
+    "export_merged",
+    "neuron_tuning",
+    "train",
+    "training_rows",
+]
 
 
 def __getattr__(name: str) -> Any:

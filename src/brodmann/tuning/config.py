@@ -46,8 +46,8 @@ class NeuronTuningConfig(PeftConfig):
     decay therefore pulls towards the model as it was.
 
     Attributes:
-        neurons: layer -> the neurons in it; kept as JSON has it, ``{"17": [3, 1080]}``. In layers of
-            experts: expert * width + index.
+        neurons: layer -> the neurons in it; kept as JSON has it, ``{"17": [3, 1080]}``. In layers
+            of experts: expert * width + index.
         train_bias: train the neurons' biases, where the model has some.
         fingerprint: of the model that the neurons were located on.
         located: how they were located: provenance of the set.

@@ -135,7 +135,7 @@ class NeuronTuningExperts(nn.Module, NeuronTuningLayer):
             return torch.cat([2 * neurons, 2 * neurons + 1])
         return torch.stack([2 * neurons, 2 * neurons + 1], dim=1).flatten()
 
-    def _slices(self, name: str) -> list[tuple[Tensor, int, Tensor, Tensor]]:
+    def slices(self, name: str) -> list[tuple[Tensor, int, Tensor, Tensor]]:
         """Flat views of the stacked weights, so that rows of several experts are one index."""
         base: Any = self.get_base_layer()
         slices: list[tuple[Tensor, int, Tensor, Tensor]] = []

@@ -73,12 +73,12 @@ class NeuronTuningLayer(BaseTunerLayer):
         names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self._own_names()]
         self._check_disjoint([*self.merged_adapters, *names])
         for name in names:
-            if any(is_quantised_tensor(part) for part, *_ in self._slices(name)):
+            if any(is_quantised_tensor(part) for part, *_ in self.slices(name)):
                 raise ModelError(quantised_merge(type(self.get_base_layer()).__name__))
-            if safe_merge and not all(delta.isfinite().all() for *_, delta in self._slices(name)):
+            if safe_merge and not all(delta.isfinite().all() for *_, delta in self.slices(name)):
                 raise InputError(f"Expected finite numbers in adapter '{name}'; some are not.")
             kept = self._before_merge[name] = []
-            for weight, dim, indices, delta in self._slices(name):
+            for weight, dim, indices, delta in self.slices(name):
                 before = weight.data.index_select(dim, indices)
                 kept.append(before)
                 weight.data.index_copy_(dim, indices, (before.to(delta) + delta).to(weight.dtype))
@@ -89,7 +89,7 @@ class NeuronTuningLayer(BaseTunerLayer):
         """Put back what was there before ``merge``, bit for bit."""
         while self.merged_adapters:
             name = self.merged_adapters.pop()
-            slices = self._slices(name)
+            slices = self.slices(name)
             for (weight, dim, indices, _), kept in zip(
                 slices, self._before_merge.pop(name), strict=True
             ):
@@ -103,7 +103,7 @@ class NeuronTuningLayer(BaseTunerLayer):
     def _own_names(self) -> list[str]:
         return list(self.brodmann_places)
 
-    def _slices(self, name: str) -> list[tuple[Tensor, int, Tensor, Tensor]]:
+    def slices(self, name: str) -> list[tuple[Tensor, int, Tensor, Tensor]]:
         """Base tensors that an adapter changes: (tensor, dimension, indices, difference)."""
         raise NotImplementedError
 
@@ -202,7 +202,8 @@ class NeuronTuningLinear(nn.Module, NeuronTuningLayer):
             return 0, indices, delta
         return 1, indices, delta.T
 
-    def _slices(self, name: str) -> list[tuple[Tensor, int, Tensor, Tensor]]:
+    def slices(self, name: str) -> list[tuple[Tensor, int, Tensor, Tensor]]:
+        """Base weight and bias, and what the adapter adds to them."""
         base: Any = self.get_base_layer()
         dim, indices, delta = self._along(
             name, self.indices(name).to(base.weight.device), self.brodmann_delta[name].detach()

@@ -123,7 +123,7 @@ def _run(
     ):
         trainer._load_from_checkpoint(str(checkpoint))  # the Trainer would take one more step
     else:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        _train_through(trainer, checkpoint)
         state = trainer.state
     if best is not None and best.weights is not None:
         module: Any = trainer.model
@@ -134,6 +134,15 @@ def _run(
         steps=state.global_step,
         best_step=best_evaluation(state.log_history),
     )
+
+
+def _train_through(trainer: AnswerTrainer, checkpoint: Path | None) -> None:
+    """Train to the end; callbacks hear of the end also where an exception makes it."""
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    except BaseException:
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        raise
 
 
 def _check(

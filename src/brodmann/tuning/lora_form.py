@@ -14,8 +14,9 @@ from torch import Tensor
 
 from brodmann.errors import InputError, ModelError
 from brodmann.models import LanguageModel
-from brodmann.tuning.export_merged import base_of
+from brodmann.models.sites import ExpertSite
 from brodmann.tuning.matrices import TunedMatrix, tuned_matrices
+from brodmann.tuning.merged_checkpoint import base_of
 
 _WEIGHTS = "adapter_model.safetensors"
 
@@ -48,6 +49,11 @@ def export_lora(
         known = ", ".join(sorted(trained.peft_config))
         raise InputError(f"Expected an adapter out of {known}; got '{adapter}'.")
     config = trained.peft_config[adapter]
+    if any(isinstance(site, ExpertSite) for site in model.sites):
+        raise ModelError(
+            "Expected a model without experts: PEFT moves a LoRA of such a model's dense layers to "
+            "its experts when it loads it. Export merged."
+        )
     matrices = tuned_matrices(hf, adapter)
     _check_can_be_lora(matrices, getattr(config, "modules_to_save", None))
     rank = max(len(matrix.indices) for matrix in matrices)

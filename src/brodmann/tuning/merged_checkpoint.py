@@ -78,7 +78,7 @@ def _merged_tensors(hf: Any, adapters: list[str]) -> dict[str, Tensor]:
         base, name = module.get_base_layer(), name.replace(".base_layer", "")
         keys = {id(own): f"{name}.{key}" for key, own in base.named_parameters(recurse=False)}
         for adapter in [one for one in adapters if one in module.brodmann_places]:
-            for part, dim, indices, delta in module._slices(adapter):
+            for part, dim, indices, delta in module.slices(adapter):
                 # One expert is a view of the tensor of all.
                 owner = part if part._base is None else part._base
                 key = keys[id(owner)]

@@ -1,0 +1,44 @@
+"""What tuning changed: a model's answers before and after, on what it learnt and on what not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from brodmann.evaluate.evaluation import Evaluation
+
+
+def transfer_rows(
+    before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], fit: str, *, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Set the base model's and the tuned model's answers beside each other (dcsn.txt, Table 6).
+
+    Args:
+        before: data spec -> how the base model answers it.
+        after: the same of the tuned model, on the same examples.
+        fit: the spec that the model was tuned on; on the others it has to generalise.
+        seed: of the bootstraps.
+
+    Returns:
+        A row for each spec: ``data``, ``measures`` ("fit" or "generalisation"), ``n``,
+        ``base`` and ``tuned`` (accuracies) with the ends of their intervals, ``change`` with
+        those of its paired interval and McNemar's ``p``, and ``margin_change`` in nats.
+    """
+    rows = []
+    for spec, old in before.items():
+        new = after[spec]
+        change, margin = new.change_from(old, seed=seed), new.change_from(old, "margin", seed=seed)
+        row: dict[str, Any] = {
+            "data": spec,
+            "measures": "fit" if spec == fit else "generalisation",
+            "n": new.n,
+            "chance": new.chance,
+            "p": change.p,
+        }
+        for name, value, interval in (
+            ("base", old.accuracy, old.interval),
+            ("tuned", new.accuracy, new.interval),
+            ("change", change.mean, change.interval),
+            ("margin_change", margin.mean, margin.interval),
+        ):
+            row |= {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
+        rows.append(row)
+    return rows
