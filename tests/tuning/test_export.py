@@ -16,8 +16,8 @@ from brodmann.models import load_model
 from brodmann.neurons import NeuronSet
 from brodmann.tuning import neuron_tuning
 from brodmann.tuning.card import AdapterFacts, write_card
-from brodmann.tuning.export_lora import export_lora
-from brodmann.tuning.export_merged import export_merged
+from brodmann.tuning.lora_form import export_lora
+from brodmann.tuning.merged_checkpoint import export_merged
 from tests.tiny import tiny_model
 
 PAIRS = [(0, 3), (0, 7), (0, 40), (2, 0), (2, 5)]  # layer 1 stays as it is

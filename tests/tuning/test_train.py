@@ -13,9 +13,9 @@ from brodmann.data import Example
 from brodmann.errors import DataError, InputError, MismatchError, RunError
 from brodmann.tuning.answer_trainer import EpochOrder
 from brodmann.tuning.answers import IGNORED, training_rows
-from brodmann.tuning.train import train
 from brodmann.tuning.train_settings import TrainSettings
 from brodmann.tuning.trained_weights import trained_weights
+from brodmann.tuning.training import train
 from tests.tiny.opened import opened
 
 EXAMPLES = [Example(f"{a} + {b} =", str(a + b)) for a in (1, 12, 305) for b in (2, 40, 700, 8)]

@@ -18,9 +18,9 @@ from brodmann.launch import process_number
 from brodmann.storage import write_json, write_tensors
 from brodmann.tuning.answers import training_rows
 from brodmann.tuning.config import neuron_tuning
-from brodmann.tuning.train import TrainResult, train
 from brodmann.tuning.train_settings import TrainSettings
 from brodmann.tuning.trained_weights import trained_weights
+from brodmann.tuning.training import TrainResult, train
 
 KINDS = ("lora", "neurons", "resumed")
 """What is trained; "resumed" are neurons, killed behind step 3 and gone on with."""

@@ -31,7 +31,7 @@ def tune_command(
     ] = None,
     limit: options.Limit = None,
     test_items: Annotated[
-        int, typer.Option("--test-items", min=0, help="Measured of each spec; 0 measures none.")
+        int, typer.Option("--test-items", min=0, help="Measured of each spec, at most; 0: none.")
     ] = 100,
     epochs: Annotated[float, typer.Option("--epochs", help="Passes over the data.")] = 1,
     max_steps: Annotated[

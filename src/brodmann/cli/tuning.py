@@ -196,7 +196,7 @@ def _export(request: Request, tuned: "Tuned", folder: Path) -> int | None:
 
 
 def _facts(request: Request, tuned: "Tuned") -> dict[str, Any]:
-    total = sum(parameter.numel() for parameter in tuned.model.hf.parameters())
+    total = _parameters_of_model(tuned)
     last = tuned.result.history[-1] if tuned.result.history else {}
     return {
         "method": request.method,
@@ -227,7 +227,7 @@ def _write_card(
         counts=counts,
         n_neurons=tuned.model.n_neurons_total,
         parameters=tuned.prepared.trained_parameters,
-        total_parameters=sum(p.numel() for p in tuned.model.hf.parameters()),
+        total_parameters=_parameters_of_model(tuned),
         located=located,
         data=[config.data],
         settings=settings,
@@ -238,6 +238,21 @@ def _write_card(
         quantisation=tuned.model.quantisation,
     )
     write_card(folder, facts)
+
+
+def _parameters_of_model(tuned: "Tuned") -> int:
+    """Without those that an adapter adds."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    hf = tuned.model.hf
+    own = {
+        id(p)
+        for layer in hf.modules()
+        if isinstance(layer, BaseTunerLayer)
+        for part in layer.adapter_layer_names
+        for p in getattr(layer, part).parameters()
+    }
+    return sum(p.numel() for p in hf.parameters() if id(p) not in own)
 
 
 def _side(row: dict[str, Any], name: str) -> dict[str, Any]:

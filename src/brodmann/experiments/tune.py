@@ -17,9 +17,9 @@ from brodmann.models.language_model import LanguageModel
 from brodmann.storage import write_json
 from brodmann.tuning.answers import training_rows
 from brodmann.tuning.prepared import Prepared
-from brodmann.tuning.train import TrainResult, train
 from brodmann.tuning.train_settings import TrainSettings
 from brodmann.tuning.trained_weights import put_back, trained_weights
+from brodmann.tuning.training import TrainResult, train
 
 Open = Callable[[], LanguageModel]
 
@@ -34,7 +34,8 @@ class TuneConfig:
         others: specs to measure as well: does it generalise?
         limit: training examples; all by default.
         held_out: training examples that are kept back for the loss during training.
-        test_items: examples of each spec that are measured before and after; 0 measures nothing.
+        test_items: examples of each spec that are measured before and after, at most; 0 measures
+            nothing.
         end_of_text: learn to stop behind the answer.
         chat_template: ``"auto"`` puts prompts into the user's turn, in training and measuring.
         settings: of the training.
@@ -136,9 +137,7 @@ def _tests(config: TuneConfig) -> dict[str, list[Example]]:
     if config.test_items == 0:
         return {}
     specs = dict.fromkeys((config.data, *config.others))
-    return {
-        spec: load_examples(spec, split="test", limit=config.test_items, seed=0) for spec in specs
-    }
+    return {spec: load_examples(spec, split="test")[: config.test_items] for spec in specs}
 
 
 def _before(

@@ -21,8 +21,8 @@ from brodmann.localize import locate
 from brodmann.models import LanguageModel, load_model
 from brodmann.neurons import NeuronSet
 from brodmann.tuning.answers import training_rows
-from brodmann.tuning.train import train
 from brodmann.tuning.train_settings import TrainSettings
+from brodmann.tuning.training import train
 
 HELD_OUT = 32
 """Training examples that are held out: their loss chooses each method's learning rate."""

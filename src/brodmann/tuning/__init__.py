@@ -4,22 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from brodmann.tuning.adapted import adapted
     from brodmann.tuning.answers import training_rows
     from brodmann.tuning.config import NeuronTuningConfig, neuron_tuning
     from brodmann.tuning.lora_form import export_lora
     from brodmann.tuning.merged_checkpoint import export_merged
-    from brodmann.tuning.train import train
     from brodmann.tuning.train_settings import TrainSettings
+    from brodmann.tuning.training import train
+    from brodmann.tuning.use_adapter import adapted
 
 _HOMES = {
     "NeuronTuningConfig": "config",
     "TrainSettings": "train_settings",
-    "adapted": "adapted",
+    "adapted": "use_adapter",
     "export_lora": "lora_form",
     "export_merged": "merged_checkpoint",
     "neuron_tuning": "config",
-    "train": "train",
+    "train": "training",
     "training_rows": "answers",
 }
 
