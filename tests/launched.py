@@ -9,6 +9,11 @@ ACCELERATE = (
     *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"),
 )
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+FSDP2 = (
+    *("accelerate.commands.launch", "--use_fsdp", "--fsdp_version=2", "--num_processes=2"),
+    *("--fsdp_auto_wrap_policy=TRANSFORMER_BASED_WRAP", "--main_process_port=0"),
+    *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"),
+)
 
 
 def launched(launcher: tuple[str, ...], *words: object) -> subprocess.CompletedProcess[str]:

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from brodmann.neurons import NeuronSet
-from tests.launched import TORCHRUN, launched
+from tests.launched import FSDP2, TORCHRUN, launched
 
 IDS = torch.tensor([[5, 17, 23, 9]])
 STEPS = ("--max-steps", 3, "--batch-size", 4, "--test-items", 2)
@@ -154,10 +155,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
 
 
 @pytest.mark.xdist_group("launches")
-def test_two_processes_learn_the_same_and_write_once(brodmann, place, located, tmp_path):
+@pytest.mark.parametrize("launcher", [TORCHRUN, FSDP2], ids=["ddp", "fsdp2"])
+def test_two_processes_learn_the_same_and_write_once(launcher, brodmann, place, located, tmp_path):
     words = ("--neurons", located)
     one = read(brodmann(*tune(place, tmp_path / "one", *words)))
-    result = launched(TORCHRUN, "-m", "brodmann", *tune(place, tmp_path / "two", *words))
+    result = launched(launcher, "-m", "brodmann", *tune(place, tmp_path / "two", *words))
     assert result.returncode == 0, result.stderr
     two = json.loads(result.stdout)
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
@@ -166,6 +168,9 @@ def test_two_processes_learn_the_same_and_write_once(brodmann, place, located, t
         for n in ("one", "two")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    adapters = [load_file(tmp_path / n / "adapter_model.safetensors") for n in ("one", "two")]
+    for name, tensor in adapters[0].items():
+        torch.testing.assert_close(adapters[1][name], tensor, rtol=1e-3, atol=1e-6)
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
 
 

@@ -8,7 +8,7 @@ import torch
 from brodmann.storage import read_json, read_tensors
 from brodmann.tuning.trained_weights import trained_weights
 from tests.cli.conftest import write_rows
-from tests.launched import ACCELERATE, launched
+from tests.launched import ACCELERATE, FSDP2, launched
 from tests.tiny import tiny_model
 from tests.tuning import trained_together
 
@@ -16,11 +16,6 @@ from tests.tuning import trained_together
 pytestmark = pytest.mark.xdist_group("launches")
 
 SCRIPT = trained_together.__file__
-FSDP2 = (
-    *("accelerate.commands.launch", "--use_fsdp", "--fsdp_version=2", "--num_processes=2"),
-    *("--fsdp_auto_wrap_policy=TRANSFORMER_BASED_WRAP", "--main_process_port=0"),
-    *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"),
-)
 ROWS = [
     {"prompt": f"{a} + {b} =", "answer": str(a + b)} for a in range(1, 24) for b in (a * 37 % 90,)
 ]

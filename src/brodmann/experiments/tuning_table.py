@@ -118,7 +118,7 @@ def _tuned(
     method: str,
     seed: int,
     lr: float,
-    located: Sequence[tuple[int, int]],
+    located: Sequence[Sequence[int]],
     tests: Mapping[str, Sequence[Example]],
 ) -> dict[str, Any]:
     model = load_model(config.model)
@@ -132,12 +132,12 @@ def _train(
     method: str,
     seed: int,
     lr: float,
-    located: Sequence[tuple[int, int]],
+    located: Sequence[Sequence[int]],
 ) -> dict[str, Any]:
     """Prepare and train; the model is changed."""
     examples = _examples(config, seed)
     neurons = NeuronSet.from_pairs(
-        located,
+        [(layer, neuron) for layer, neuron in located],
         model.n_layers,
         model.n_neurons,
         real=model.real,
@@ -177,7 +177,7 @@ def _train(
 
 
 def _best_rate(
-    config: TuningTableConfig, method: str, located: Mapping[int, Sequence[tuple[int, int]]]
+    config: TuningTableConfig, method: str, located: Mapping[int, Sequence[Sequence[int]]]
 ) -> dict[str, Any]:
     rates = config.rates.get(method.partition(":")[0], config.rates["default"])
     tried, seed = {}, config.seeds[0]
