@@ -1,7 +1,7 @@
 """One training step: neurons beside LoRA, masked full fine-tuning and full fine-tuning.
 
 Run: python benchmarks/tuning.py [MODEL] [--shares 0.1,0.5,1,5] [--length T] [--batch B]
-     [--rounds R] [--dtype float32] [--no-memory] [--family F]
+     [--rounds R] [--dtype float32] [--no-memory]
 
 Time: every side gets its own copy of the model in one process and they take turns on the same
 batch: forward, backward and AdamW's step, gradients cleared. Ratios are taken within a round and

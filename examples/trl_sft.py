@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> None:
     neurons = bm.locate(model, examples).top(k=options.neurons)
     print(neurons)
     trainer = trainer_of(model, neurons, as_dataset(examples), options.out, options.steps)
-    trainer.model.print_trainable_parameters()
+    trainer.model.print_trainable_parameters()  # pyrefly: ignore
     trainer.train()
     trainer.save_model(options.out)
     print(

@@ -44,7 +44,7 @@ def test_the_folder_is_an_adapter_with_its_card_and_record(tuned, place, located
     out, shown = tuned
     assert {path.name for path in out.iterdir()} == {
         *("adapter_config.json", "adapter_model.safetensors", "README.md", "run.json"),
-        *("training.json", "transfer.json", "merged", "lora"),
+        *("training.json", "transfer.json", "merged", "lora", "set.json", "set.safetensors"),
     }
     assert shown["steps"] == 3
     assert shown["trained_parameters"] == len(NeuronSet.load(located)) * 3 * 32
@@ -57,6 +57,7 @@ def test_the_folder_is_an_adapter_with_its_card_and_record(tuned, place, located
     assert "import brodmann" in card
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["method"] == "neurons"
+    assert NeuronSet.load(out) == NeuronSet.load(located)
     assert record["lora_rank"] == shown["lora_rank"] > 0
     base = AutoModelForCausalLM.from_pretrained(place / "model")
     adapter = AutoPeftModelForCausalLM.from_pretrained(out)
@@ -81,6 +82,7 @@ def test_evaluate_shows_the_adapter_beside_the_base_model(tuned, brodmann, place
         brodmann("evaluate", *words, "--split", "all", "--adapter", out, "--transfer", other)
     )
     assert [row["measures"] for row in more["transfer"]] == ["fit", "generalisation"]
+    assert {row["measures"] for row in lora} == {None}  # that folder does not tell
 
 
 @pytest.mark.parametrize("method", ["random", "super", "neft"])
@@ -91,6 +93,9 @@ def test_baselines_of_the_sets_size(method, brodmann, place, located, tmp_path):
     assert 0.8 * own <= shown["trained_parameters"] <= own
     assert (out / "adapter_model.safetensors").exists()
     assert {path.name for path in tmp_path.iterdir()} == {method}
+    if method != "super":  # other neurons, and the card says which
+        assert len(NeuronSet.load(out) - NeuronSet.load(located)) > 0
+        assert f"· {method}" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize("how", ["freeze_located", "erase_then_tune_rest"])
@@ -117,13 +122,15 @@ def test_full_and_a_sequence_of_lora_tasks(brodmann, place, tmp_path):
     words = ("--method", "olora", "--rank", 2, "--after", tmp_path / "one")
     second = read(brodmann(*tune(place, tmp_path / "two", *words)))
     assert second["trained_parameters"] == first["trained_parameters"]
-    assert (tmp_path / "two" / "adapter_model.safetensors").exists()
+    asked = ("--model", place / "model", "--data", place / "rows.jsonl", "--json")
+    (found,) = read(brodmann("evaluate", *asked, "--adapter", tmp_path / "two"))["transfer"]
+    assert found["margin_change"] == pytest.approx(second["transfer"][0]["margin_change"], 1e-4)
 
 
 def test_early_stopping_watches_held_out_examples(brodmann, place, located, tmp_path):
     words = ("--neurons", located, "--held-out", 5, "--eval-every", 1, "--patience", 1)
     shown = read(brodmann(*tune(place, tmp_path / "out", *words, "--lr", 3, "--test-items", 0)))
-    assert shown["steps"] < 3 or shown["best_step"] is not None
+    assert (shown["steps"], shown["best_step"]) == (2, 1)  # the rate is far too high
     assert shown["transfer"] == []
 
 
@@ -180,6 +187,9 @@ BAD = [
     (("--method", "lorra"), "lora"),
     (("--method", "lora", "--neurons", "LOCATED"), "Leave it out"),
     (("--neurons", "LOCATED", "--after", "x"), "olora only"),
+    (("--neurons", "LOCATED", "--rank", "4"), "lora or olora only"),
+    (("--method", "lora", "--no-biases"), "--biases with method"),
+    (("--neurons", "LOCATED", "--without", "freeze_located"), "Leave it out"),
     (("--method", "olora", "--after", "LOCATED"), "LoRA"),
     (("--neurons", "LOCATED", "--export", "gguf"), "merged, lora"),
     (("--method", "full", "--export", "merged"), "no other form"),

@@ -19,7 +19,7 @@ def test_sets_are_united():
     assert config.fingerprint == model.fingerprint
 
 
-@pytest.mark.parametrize("neurons", [{1: [3, 0]}, {"1": [0, 3]}])
+@pytest.mark.parametrize("neurons", [{1: [3, 0]}, {"1": [0, 3], "2": []}, {"01": [0, 3]}])
 def test_layers_may_be_numbers_and_neurons_unordered(neurons):
     assert NeuronTuningConfig(neurons=neurons).neurons == {"1": [0, 3]}
 
@@ -47,6 +47,7 @@ def of_another_model(model):
         (lambda m: get_peft_model(m.hf, NeuronTuningConfig()), InputError, "neuron_tuning"),
         (lambda m: NeuronTuningConfig(neurons={"x": [1]}), InputError, "layers as numbers"),
         (lambda m: NeuronTuningConfig(neurons={"1": [2, 2]}), InputError, "once"),
+        (lambda m: NeuronTuningConfig(neurons={"1": [2], 1: [3]}), InputError, "each layer once"),
         (
             lambda m: get_peft_model(m.hf, NeuronTuningConfig(neurons={"7": [1]})),
             MismatchError,

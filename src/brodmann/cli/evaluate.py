@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,6 +37,9 @@ def evaluate_command(
     scorer: Annotated[
         str, typer.Option("--scorer", help="integer, number, choice, text, or auto.")
     ] = "auto",
+    chat_template: Annotated[
+        Literal["off", "auto"], typer.Option("--chat-template", help="auto: the user's turn.")
+    ] = "off",
     force: options.Force = False,
     seed: options.Seed = 0,
     device: options.Device = None,
@@ -57,13 +60,16 @@ def evaluate_command(
     from brodmann.interventions import erased
     from brodmann.neurons import NeuronSet
 
-    size = parse_batch_size(batch_size)
+    how: dict[str, Any] = {
+        "scorer": scorer,
+        "chat_template": chat_template,
+        "batch_size": parse_batch_size(batch_size),
+    }
     neurons = NeuronSet.load(erase) if erase else None
     if adapter is not None:
         evaluate_adapter(
-            open_model(model, device, dtype), adapter, data, transfer or (), split=split,
-            limit=limit, seed=seed, neurons=neurons, scorer=scorer, batch_size=size, force=force,
-            as_json=as_json,
+            open_model(model, device, dtype), adapter, (data, *(transfer or ())), split=split,
+            limit=limit, seed=seed, neurons=neurons, how=how, force=force, as_json=as_json,
         )  # fmt: skip
         return
     if transfer:
@@ -71,7 +77,7 @@ def evaluate_command(
     examples = load_examples(data, split=split, limit=limit, seed=seed)
     opened = open_model(model, device, dtype)
     with erased(opened, neurons, force=force) if neurons is not None else nullcontext():
-        result = evaluate(opened, examples, scorer=scorer, batch_size=size)
+        result = evaluate(opened, examples, **how)
     if as_json:
         count = None if neurons is None else len(neurons)
         print_json({**result.to_dict(), "erased_neurons": count, "rows": list(result.rows)})

@@ -15,12 +15,14 @@ def print_transfer(rows: Sequence[Mapping[str, Any]]) -> None:
             {
                 "data": row["data"],
                 "measures": row["measures"],
+                "chance": row["chance"],
                 "n": row["n"],
                 "base": row["base"],
                 "tuned": row["tuned"],
                 "95% interval": (row["tuned_low"], row["tuned_high"]),
                 "change": row["change"],
                 "its 95% interval": (row["change_low"], row["change_high"]),
+                "p (Holm)": row["p_holm"],
                 "margin, nats": row["margin_change"],
             }
             for row in rows

@@ -8,7 +8,7 @@ import typer
 from brodmann.cli import options
 
 _METHODS = "neurons, or a baseline: random, without, full, lora, olora, neft, super."
-_WITHOUT = "without: leave located neurons as they are (dcsn.txt), or at 0 (cnl.txt)."
+_WITHOUT = "without: leave located neurons as they are (the default; dcsn.txt), or at 0 (cnl.txt)."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -79,17 +79,20 @@ def tune_command(
         Literal["off", "auto"], typer.Option("--chat-template", help="auto: the user's turn.")
     ] = "off",
     without: Annotated[
-        Literal["freeze_located", "erase_then_tune_rest"],
+        Literal["freeze_located", "erase_then_tune_rest"] | None,
         typer.Option("--without", help=_WITHOUT),
-    ] = "freeze_located",
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Of lora and olora.")] = 8,
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option("--rank", min=1, help="Of lora and olora (8).")
+    ] = None,
     after: Annotated[
         list[Path] | None,
         typer.Option("--after", metavar="DIR", help="olora: an earlier task's adapter."),
     ] = None,
     biases: Annotated[
-        bool, typer.Option("--biases/--no-biases", help="Train the neurons' own biases.")
-    ] = True,
+        bool | None,
+        typer.Option("--biases/--no-biases", help="Train the neurons' own biases (yes)."),
+    ] = None,
     export: Annotated[
         list[str] | None,
         typer.Option("--export", help="merged: a checkpoint beside it; lora: the LoRA form."),

@@ -1,6 +1,7 @@
 """The work behind `brodmann tune`: sets, model, training, measurements, folder."""
 
 import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from brodmann.experiments.partial import Partial
     from brodmann.experiments.tune import TuneConfig, Tuned
     from brodmann.neurons import NeuronSet
-
-EXPORTS = ("merged", "lora")
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class Request:
     test_items: int
     end_of_text: bool
     chat_template: Literal["off", "auto"]
-    without: str
-    rank: int
+    without: str | None
+    rank: int | None
     after: tuple[Path, ...]
-    biases: bool
+    biases: bool | None
     export: tuple[str, ...]
     force: bool
     settings: dict[str, Any]
@@ -53,31 +52,30 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
     from brodmann.experiments.tune_method import MethodOptions
     from brodmann.storage import check_new_folder, new_folder
 
-    config = _config(request)
     _check(request)
+    config = _config(request)
     check_new_folder(out, overwrite)
-    sets = _sets(request)
+    neurons = _united(request)
     record = RunRecord("tune", **dataclasses.asdict(config), **_named(request))
     first = join(request.device)
-    partial = _partial(request, config, out, resume=resume, overwrite=overwrite, first=first)
+    partial = _partial(request, config, neurons, out, resume=resume, overwrite=overwrite)
     options = MethodOptions(
-        neurons=_united(sets), seed=config.settings.seed, without=request.without,
-        rank=request.rank, earlier=request.after, train_bias=request.biases, force=request.force,
+        neurons=neurons, seed=config.settings.seed, earlier=request.after, force=request.force,
+        **_known({"without": request.without, "rank": request.rank, "train_bias": request.biases}),
     )  # fmt: skip
     tuned = run_tune(
         lambda: open_model(request.model, request.device, request.dtype), config, options, partial
     )
-    if tuned is None:
+    if tuned is None or not first:
         return
     with new_folder(out, overwrite) as folder:
-        write_tuned(tuned, config, folder)
-        ranks = _export(request, tuned, folder)
-        facts = _facts(request, tuned)
-        if request.method in ("neurons", "random", "neft"):
-            _write_card(config, tuned, sets, folder)
-        record.write(folder, tuned.model, **facts, lora_rank=ranks)
+        rank = write_tuned(tuned, config, folder)
+        if (logs := partial.folder / "training" / "runs").is_dir():  # of --report-to tensorboard
+            shutil.copytree(logs, folder / "runs")
+        facts = _facts(request, tuned) | {"lora_rank": rank}
+        record.write(folder, tuned.model, **facts)
     partial.discard()
-    _print(tuned, facts | {"out": out, "lora_rank": ranks}, as_json=as_json)
+    _print(tuned, facts | {"out": out}, as_json=as_json)
 
 
 def _config(request: Request) -> "TuneConfig":
@@ -97,87 +95,80 @@ def _config(request: Request) -> "TuneConfig":
     return TuneConfig(
         method=request.method, data=request.data, others=request.others, limit=request.limit,
         held_out=held_out, test_items=request.test_items, end_of_text=request.end_of_text,
-        chat_template=request.chat_template, settings=TrainSettings(**given),
+        chat_template=request.chat_template, exports=request.export,
+        settings=TrainSettings(**given),
     )  # fmt: skip
 
 
 def _check(request: Request) -> None:
-    from brodmann.experiments.tune_method import (
-        KEEPS_CHECKPOINT,
-        TUNING_METHODS,
-        WITHOUT_SET,
-    )
+    from brodmann.experiments.tune_method import NEURON_METHODS, TUNING_METHODS, WITHOUT_SET
 
-    TUNING_METHODS.get(request.method)
-    if not request.neurons and request.method not in WITHOUT_SET:
+    method = request.method
+    TUNING_METHODS.get(method)
+    if not request.neurons and method not in WITHOUT_SET:
         raise InputError(
-            f"Expected --neurons SET for method {request.method}, a folder of 'brodmann locate'; "
-            "got none."
+            f"Expected --neurons SET for method {method}, a folder of 'brodmann locate'; got none."
         )
-    if request.neurons and request.method in WITHOUT_SET:
-        raise InputError(
-            f"Expected no --neurons for method {request.method}, which does not look at a set. "
-            "Leave it out."
-        )
-    if request.after and request.method != "olora":
-        raise InputError("Expected --after with method olora only. Leave it out.")
-    for form in request.export:
-        if form not in EXPORTS:
-            raise InputError(f"Expected --export out of {', '.join(EXPORTS)}; got '{form}'.")
-    if request.export and (request.method in KEEPS_CHECKPOINT or request.method not in NEURONS):
-        raise InputError(
-            f"Expected --export with tuned neurons; method {request.method} has no other form than "
-            "what it writes. Leave it out."
-        )
+    for option, given, methods in (
+        ("--neurons", request.neurons, tuple(set(TUNING_METHODS.names()) - set(WITHOUT_SET))),
+        ("--after", request.after, ("olora",)),
+        ("--without", request.without, ("without",)),
+        ("--rank", request.rank, ("lora", "olora")),
+        ("--biases", request.biases is not None, NEURON_METHODS),
+    ):
+        if given and method not in methods:
+            raise InputError(
+                f"Expected {option} with method {' or '.join(sorted(methods))} only; got it with "
+                f"{method}. Leave it out."
+            )
 
 
-NEURONS = ("neurons", "random", "neft")
-"""Methods whose adapter is ours."""
-
-
-def _sets(request: Request) -> "list[NeuronSet]":
-    from brodmann.neurons import NeuronSet
-
-    names = [name for given in request.neurons for name in given.split(",") if name]
-    return [NeuronSet.load(name) for name in names]
-
-
-def _united(sets: "list[NeuronSet]") -> "NeuronSet | None":
+def _united(request: Request) -> "NeuronSet | None":
     from functools import reduce
     from operator import or_
 
+    from brodmann.neurons import NeuronSet
+
+    names = [name for given in request.neurons for name in given.split(",") if name]
+    sets = [NeuronSet.load(name) for name in names]
     return reduce(or_, sets) if sets else None
+
+
+def _known(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _named(request: Request) -> dict[str, Any]:
     return {
         "neurons": list(request.neurons),
-        "without": request.without if request.method == "without" else None,
-        "rank": request.rank if request.method in ("lora", "olora") else None,
+        "without": request.without,
+        "rank": request.rank,
         "after": [str(folder) for folder in request.after],
         "biases": request.biases,
+        "dtype": request.dtype,
     }
 
 
 def _partial(
     request: Request,
     config: "TuneConfig",
+    neurons: "NeuronSet | None",
     out: Path,
     *,
     resume: bool,
     overwrite: bool,
-    first: bool,
 ) -> "Partial":
     """Where finished work is kept; the first of several processes makes it, the others wait."""
     from brodmann.experiments.partial import Partial
-    from brodmann.launch import process_count
+    from brodmann.launch import process_count, process_number
 
     target = out.resolve()
     folder = target.with_name(f".{target.name}.unfinished")
     work = dataclasses.asdict(config) | _named(request) | {"model": request.model}
     work["settings"] = config.settings.work()
+    work["set"] = None if neurons is None else list(neurons)
     made = None
-    if first:
+    if process_number() == 0:
         made = Partial(folder, work, resume=resume, overwrite=overwrite, plan={})
     if process_count() > 1:
         from brodmann.localize.processes import wait_for_all
@@ -186,22 +177,12 @@ def _partial(
     return made or Partial(folder, work, resume=True, plan={})
 
 
-def _export(request: Request, tuned: "Tuned", folder: Path) -> int | None:
-    from brodmann.tuning import export_lora, export_merged
-
-    trained: Any = tuned.prepared.trained
-    if "merged" in request.export:
-        export_merged(tuned.model, trained, folder / "merged")
-    return export_lora(tuned.model, trained, folder / "lora") if "lora" in request.export else None
-
-
 def _facts(request: Request, tuned: "Tuned") -> dict[str, Any]:
-    total = _parameters_of_model(tuned)
     last = tuned.result.history[-1] if tuned.result.history else {}
     return {
         "method": request.method,
         "trained_parameters": tuned.prepared.trained_parameters,
-        "share_of_parameters": tuned.prepared.trained_parameters / total,
+        "share_of_parameters": tuned.prepared.trained_parameters / tuned.total_parameters,
         "steps": tuned.result.steps,
         "best_step": tuned.result.best_step,
         "training_seconds": tuned.result.seconds,
@@ -209,55 +190,6 @@ def _facts(request: Request, tuned: "Tuned") -> dict[str, Any]:
         "note": tuned.prepared.note,
         "transfer": tuned.transfer,
     }
-
-
-def _write_card(
-    config: "TuneConfig", tuned: "Tuned", sets: "list[NeuronSet]", folder: Path
-) -> None:
-    from brodmann.tuning.card import AdapterFacts, write_card
-
-    trained: Any = tuned.prepared.trained
-    neurons = trained.peft_config["default"].neurons
-    counts = [len(neurons.get(str(layer), ())) for layer in range(tuned.model.n_layers)]
-    located = [one.provenance for one in sets]
-    settings = {"method": config.method, **config.settings.work()}
-    facts = AdapterFacts(
-        base=tuned.model.name,
-        fingerprint=tuned.model.fingerprint,
-        counts=counts,
-        n_neurons=tuned.model.n_neurons_total,
-        parameters=tuned.prepared.trained_parameters,
-        total_parameters=_parameters_of_model(tuned),
-        located=located,
-        data=[config.data],
-        settings=settings,
-        evaluations=[
-            {"data": row["data"], "before": _side(row, "base"), "after": _side(row, "tuned")}
-            for row in tuned.transfer
-        ],
-        quantisation=tuned.model.quantisation,
-    )
-    write_card(folder, facts)
-
-
-def _parameters_of_model(tuned: "Tuned") -> int:
-    """Without those that an adapter adds."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    hf = tuned.model.hf
-    own = {
-        id(p)
-        for layer in hf.modules()
-        if isinstance(layer, BaseTunerLayer)
-        for part in layer.adapter_layer_names
-        for p in getattr(layer, part).parameters()
-    }
-    return sum(p.numel() for p in hf.parameters() if id(p) not in own)
-
-
-def _side(row: dict[str, Any], name: str) -> dict[str, Any]:
-    interval = (row[f"{name}_low"], row[f"{name}_high"])
-    return {"accuracy": row[name], "interval": interval, "n": row["n"]}
 
 
 def _print(tuned: "Tuned", facts: dict[str, Any], *, as_json: bool) -> None:

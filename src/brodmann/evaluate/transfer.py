@@ -4,23 +4,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from brodmann.evaluate.evaluation import Evaluation
+from brodmann.evaluate.statistics import holm
 
 
 def transfer_rows(
-    before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], fit: str, *, seed: int = 0
+    before: Mapping[str, Evaluation],
+    after: Mapping[str, Evaluation],
+    fit: str | None,
+    *,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Set the base model's and the tuned model's answers beside each other (dcsn.txt, Table 6).
 
     Args:
         before: data spec -> how the base model answers it.
         after: the same of the tuned model, on the same examples.
-        fit: the spec that the model was tuned on; on the others it has to generalise.
+        fit: the spec that the model was tuned on; on the others it has to generalise. None where
+            that is not known.
         seed: of the bootstraps.
 
     Returns:
         A row for each spec: ``data``, ``measures`` ("fit" or "generalisation"), ``n``,
         ``base`` and ``tuned`` (accuracies) with the ends of their intervals, ``change`` with
-        those of its paired interval and McNemar's ``p``, and ``margin_change`` in nats.
+        those of its paired interval, McNemar's ``p`` and ``p_holm`` (over the specs), and
+        ``margin_change`` in nats.
     """
     rows = []
     for spec, old in before.items():
@@ -28,7 +35,7 @@ def transfer_rows(
         change, margin = new.change_from(old, seed=seed), new.change_from(old, "margin", seed=seed)
         row: dict[str, Any] = {
             "data": spec,
-            "measures": "fit" if spec == fit else "generalisation",
+            "measures": _measures(spec, fit),
             "n": new.n,
             "chance": new.chance,
             "p": change.p,
@@ -41,4 +48,14 @@ def transfer_rows(
         ):
             row |= {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
         rows.append(row)
+    tested = [row for row in rows if row["p"] is not None]
+    adjusted = iter(holm([row["p"] for row in tested]))
+    for row in rows:
+        row["p_holm"] = None if row["p"] is None else next(adjusted)
     return rows
+
+
+def _measures(spec: str, fit: str | None) -> str | None:
+    if fit is None:
+        return None
+    return "fit" if spec == fit else "generalisation"

@@ -3,25 +3,39 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial as partial_function
 from pathlib import Path
 from typing import Any, Literal
+
+from peft import PeftModel
 
 from brodmann.data import Example, load_examples
 from brodmann.errors import InputError
 from brodmann.evaluate import Evaluation, evaluate
 from brodmann.evaluate.transfer import transfer_rows
 from brodmann.experiments.partial import Partial, say
-from brodmann.experiments.tune_method import KEEPS_CHECKPOINT, MethodOptions, prepare
-from brodmann.launch import process_number
+from brodmann.experiments.tune_method import (
+    KEEPS_CHECKPOINT,
+    NEURON_METHODS,
+    MethodOptions,
+    prepare,
+)
+from brodmann.launch import process_count, process_number
 from brodmann.models.language_model import LanguageModel
+from brodmann.neurons import NeuronSet
 from brodmann.storage import write_json
 from brodmann.tuning.answers import training_rows
+from brodmann.tuning.card import AdapterFacts, write_card
+from brodmann.tuning.lora_form import check_has_lora_form, export_lora
+from brodmann.tuning.merged_checkpoint import check_can_merge, export_merged
 from brodmann.tuning.prepared import Prepared
 from brodmann.tuning.train_settings import TrainSettings
 from brodmann.tuning.trained_weights import put_back, trained_weights
 from brodmann.tuning.training import TrainResult, train
 
 Open = Callable[[], LanguageModel]
+
+EXPORTS = ("merged", "lora")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +52,8 @@ class TuneConfig:
             nothing.
         end_of_text: learn to stop behind the answer.
         chat_template: ``"auto"`` puts prompts into the user's turn, in training and measuring.
+        exports: further forms of the adapter: ``"merged"`` and ``"lora"``.
+        full_lr: learning rate of the full fine-tune that NeFT needs.
         settings: of the training.
     """
 
@@ -49,7 +65,24 @@ class TuneConfig:
     test_items: int = 100
     end_of_text: bool = False
     chat_template: Literal["off", "auto"] = "off"
+    exports: tuple[str, ...] = ()
+    full_lr: int | float = 1e-5
     settings: TrainSettings = dataclasses.field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse forms that do not exist.
+
+        Raises:
+            InputError: naming those that do.
+        """
+        for form in self.exports:
+            if form not in EXPORTS:
+                raise InputError(f"Expected --export out of {', '.join(EXPORTS)}; got '{form}'.")
+        if self.exports and self.method not in NEURON_METHODS:
+            raise InputError(
+                f"Expected --export with tuned neurons; method {self.method} has no other form "
+                "than what it writes. Leave it out."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +100,15 @@ class Tuned:
     prepared: Prepared
     result: TrainResult
     transfer: list[dict[str, Any]]
+
+    @property
+    def total_parameters(self) -> int:
+        """Of the model without what an adapter adds; packed weights as what they stand for."""
+        trained: Any = self.prepared.trained
+        if not isinstance(trained, PeftModel):
+            return sum(parameter.numel() for parameter in trained.parameters())
+        adapter, everything = trained.get_nb_trainable_parameters()
+        return everything - adapter
 
 
 def run_tune(
@@ -91,17 +133,19 @@ def run_tune(
     learnt, held_out = _examples(model, config)
     tests = _tests(config)
     first = process_number() == 0
+    if config.method == "neft" and process_count() > 1:
+        raise InputError("Expected one process for --method neft; start it without the launcher.")
     before = _before(partial, model, tests, config) if first else {}
-    rows = training_rows(
-        model, learnt, end_of_text=config.end_of_text, chat_template=config.chat_template
+    as_rows = partial_function(
+        training_rows, model, end_of_text=config.end_of_text, chat_template=config.chat_template
     )
+    rows = as_rows(learnt)
     options = dataclasses.replace(
         options, fully_tuned=lambda: _full(open_model, rows, config, partial)
     )
     prepared = prepare(config.method, model, options)
-    eval_rows = (
-        training_rows(model, held_out, chat_template=config.chat_template) if held_out else None
-    )
+    _check_exports(model, prepared, config)
+    eval_rows = as_rows(held_out) if held_out else None
     result = train(
         model, prepared.trained, rows, config.settings, partial.folder / "training",
         eval_rows=eval_rows, callbacks=prepared.callbacks, extra_loss=prepared.extra_loss,
@@ -137,7 +181,12 @@ def _tests(config: TuneConfig) -> dict[str, list[Example]]:
     if config.test_items == 0:
         return {}
     specs = dict.fromkeys((config.data, *config.others))
-    return {spec: load_examples(spec, split="test")[: config.test_items] for spec in specs}
+    return {
+        spec: load_examples(
+            spec, split="test", limit=min(config.test_items, len(load_examples(spec, split="test")))
+        )
+        for spec in specs
+    }
 
 
 def _before(
@@ -146,7 +195,7 @@ def _before(
     tests: Mapping[str, Sequence[Example]],
     config: TuneConfig,
 ) -> dict[str, Evaluation]:
-    """How the base model answers; kept, because a resumed run has no base model any more."""
+    """How the base model answers; kept for a resumed run."""
     found = {}
     for spec, items in tests.items():
         rows = partial.piece(
@@ -160,28 +209,87 @@ def _asked(config: TuneConfig) -> dict[str, Any]:
     return {"chat_template": config.chat_template}
 
 
+def _check_exports(model: LanguageModel, prepared: Prepared, config: TuneConfig) -> None:
+    """Before hours of training: what cannot be exported afterwards."""
+    if "merged" in config.exports:
+        check_can_merge(model)
+    if "lora" in config.exports:
+        check_has_lora_form(model, prepared.trained)
+
+
 def _full(
     open_model: Open, rows: Sequence[dict[str, list[int]]], config: TuneConfig, partial: Partial
 ) -> LanguageModel:
-    """The model after a full fine-tune with the same settings, for NeFT."""
-    say("NeFT trains all parameters first: this takes as long as --method full, and its memory")
+    """The model after a full fine-tune on the same rows, for NeFT."""
     model = open_model()
-    prepared = prepare("full", model, MethodOptions())
-    train(model, prepared.trained, rows, config.settings, partial.folder / "full")
+    prepared = prepare("full", model, MethodOptions(seed=config.settings.seed))
+    count = prepared.trained_parameters
+    say(
+        f"NeFT first trains all {count:,} parameters: as many steps again, and "
+        f"{3 * 4 * count / 1e9:.1f} GB for gradients and Adam beside two copies of the model"
+    )
+    settings = dataclasses.replace(
+        config.settings, lr=config.full_lr, patience=None, eval_every=None, save_every=None
+    )
+    train(model, prepared.trained, rows, settings, partial.folder / "full")
     return model
 
 
-def write_tuned(tuned: Tuned, config: TuneConfig, folder: Path) -> None:
+def write_tuned(tuned: Tuned, config: TuneConfig, folder: Path) -> int | None:
     """Write the adapter, or for methods that change all weights the checkpoint, and the losses.
 
     ``training.json`` holds the losses of each step, ``transfer.json`` the answers before and
-    after.
+    after. The folder of tuned neurons is accepted wherever a set is, and has a card.
+
+    Returns:
+        The rank of the LoRA form, where that is asked for.
     """
     trained: Any = tuned.prepared.trained
+    trained.save_pretrained(folder)
     if config.method in KEEPS_CHECKPOINT:
-        trained.save_pretrained(folder)
         tuned.model.tokenizer.save_pretrained(folder)
-    else:
-        trained.save_pretrained(folder)
     write_json(folder / "training.json", dataclasses.asdict(tuned.result))
     write_json(folder / "transfer.json", tuned.transfer)
+    if config.method not in NEURON_METHODS:
+        return None
+    neurons = _trained_neurons(tuned)
+    neurons.write_into(folder)
+    write_card(folder, _card(tuned, config, neurons))
+    if "merged" in config.exports:
+        export_merged(tuned.model, trained, folder / "merged")
+    return export_lora(tuned.model, trained, folder / "lora") if "lora" in config.exports else None
+
+
+def _trained_neurons(tuned: Tuned) -> NeuronSet:
+    trained: Any = tuned.prepared.trained
+    config = trained.peft_config["default"]
+    return NeuronSet.from_pairs(
+        [(int(layer), neuron) for layer, at in config.neurons.items() for neuron in at],
+        tuned.model.n_layers,
+        tuned.model.n_neurons,
+        real=tuned.model.real,
+        provenance=config.located,
+    )
+
+
+def _card(tuned: Tuned, config: TuneConfig, neurons: NeuronSet) -> AdapterFacts:
+    def side(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+        interval = (row[f"{name}_low"], row[f"{name}_high"])
+        return {"accuracy": row[name], "interval": interval, "n": row["n"]}
+
+    return AdapterFacts(
+        base=tuned.model.name,
+        fingerprint=tuned.model.fingerprint,
+        counts=neurons.counts.tolist(),
+        n_neurons=tuned.model.n_neurons_total,
+        parameters=tuned.prepared.trained_parameters,
+        total_parameters=tuned.total_parameters,
+        located=[neurons.provenance],
+        data=[config.data],
+        settings={"method": config.method, **config.settings.work()},
+        evaluations=[
+            {"data": row["data"], "before": side(row, "base"), "after": side(row, "tuned")}
+            for row in tuned.transfer
+        ],
+        quantisation=tuned.model.quantisation,
+    )

@@ -1,5 +1,6 @@
 """What each method of tuning trains: located neurons, and the baselines of methods.md §8."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,9 @@ KEEPS_CHECKPOINT = ("full", "without")
 """Methods that change the model's own weights: what they make is a whole checkpoint."""
 
 
+NEURON_METHODS = ("neurons", "random", "neft")
+"""Methods that train neurons: what they make is an adapter of ours."""
+
 WITHOUT_SET = ("full", "lora", "olora")
 """Methods that do not look at a located set."""
 
@@ -87,7 +91,8 @@ def _neurons(model: LanguageModel, options: MethodOptions) -> Prepared:
 @TUNING_METHODS.register("random")
 def _random(model: LanguageModel, options: MethodOptions) -> Prepared:
     (drawn,) = random_sets(_located(options), 1, seed=options.seed)
-    return _train(model, drawn, options)
+    note = "one random draw; single draws mislead (repeat it with other seeds)"
+    return dataclasses.replace(_train(model, drawn, options), note=note)
 
 
 @TUNING_METHODS.register("without")

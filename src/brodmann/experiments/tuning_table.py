@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from brodmann.data import Example, load_examples
@@ -157,16 +158,17 @@ def _train(
         eval_every=config.steps,
     )
     held_out = training_rows(model, examples[config.n_train :])
-    result = train(
-        model,
-        prepared.trained,
-        training_rows(model, examples[: config.n_train]),
-        settings,
-        Path("unused"),
-        eval_rows=held_out,
-        callbacks=prepared.callbacks,
-        extra_loss=prepared.extra_loss,
-    )
+    with TemporaryDirectory() as folder:
+        result = train(
+            model,
+            prepared.trained,
+            training_rows(model, examples[: config.n_train]),
+            settings,
+            Path(folder),
+            eval_rows=held_out,
+            callbacks=prepared.callbacks,
+            extra_loss=prepared.extra_loss,
+        )
     return {
         "neurons": len(neurons),
         "trained_parameters": prepared.trained_parameters,

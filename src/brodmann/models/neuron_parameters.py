@@ -118,21 +118,33 @@ def _of_experts(site: ExpertSite, indices: Tensor) -> list[NeuronSlice]:
         raise _packed(site)
     expert, inner = indices // site.width, indices % site.width
     transposed = getattr(experts, "is_transposed", False)  # [E, in, out] in place of [E, out, in]
-    name = "gate_up_proj" if getattr(experts, "has_gate", True) else "up_proj"
-    bias = getattr(experts, f"{name}_bias", None)
+    stacked, bias = expert_inward(experts)
     slices = []
-    for rows in _expert_rows(experts, inner, site.width):
-        slices.append(
-            NeuronSlice(getattr(experts, name), "row", 2 if transposed else 1, rows, expert)
-        )
+    for rows in expert_rows(experts, inner, site.width):
+        slices.append(NeuronSlice(stacked, "row", 2 if transposed else 1, rows, expert))
         if bias is not None:
             slices.append(NeuronSlice(bias, "bias", 1, rows, expert))
     slices.append(NeuronSlice(experts.down_proj, "column", 1 if transposed else 2, inner, expert))
     return slices
 
 
-def _expert_rows(experts: Any, inner: Tensor, width: int) -> list[Tensor]:
-    """Where gate and up of each neuron lie: in two halves, or in turns."""
+def expert_inward(experts: Any) -> tuple[nn.Parameter, nn.Parameter | None]:
+    """The stacked weights into the neurons of all experts, and their biases."""
+    name = "gate_up_proj" if getattr(experts, "has_gate", True) else "up_proj"
+    return getattr(experts, name), getattr(experts, f"{name}_bias", None)
+
+
+def expert_rows(experts: Any, inner: Int[Tensor, "k"], width: int) -> list[Int[Tensor, "k"]]:
+    """Where gate and up of each neuron of an expert lie: in two halves, or in turns.
+
+    Args:
+        experts: the module.
+        inner: neurons, counted within the expert.
+        width: neurons of one expert.
+
+    Returns:
+        Rows of gate, and rows of up; up's alone where there is no gate.
+    """
     if not getattr(experts, "has_gate", True):
         return [inner]
     if getattr(experts, "is_concatenated", True):

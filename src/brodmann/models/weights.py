@@ -47,7 +47,12 @@ def in_place(module: nn.Module) -> Iterator[None]:
 def is_quantised(module: nn.Module) -> bool:
     """Whether the module keeps packed or integer weights that cannot be written to."""
     weight = getattr(base_layer(module), "weight", None)
-    return weight is None or weight.dtype not in _PLAIN or hasattr(weight, "quant_state")
+    return weight is None or is_packed(weight)
+
+
+def is_packed(weight: Tensor) -> bool:
+    """Whether a weight is not a matrix of numbers that can be added to (4, 8 bits, float8)."""
+    return weight.dtype not in _PLAIN or hasattr(weight, "quant_state")
 
 
 def base_layer(module: nn.Module) -> Any:

@@ -71,7 +71,12 @@ class NeuronTuningConfig(PeftConfig):
         """
         super().__post_init__()
         self.peft_type: Any = NEURON_TUNING
-        self.neurons = {str(layer): _ascending(layer, at) for layer, at in self.neurons.items()}
+        by_layer = [(_number(layer), indices) for layer, indices in self.neurons.items()]
+        if len({layer for layer, _ in by_layer}) < len(by_layer):
+            raise InputError(f"Expected each layer once in 'neurons'; got {list(self.neurons)}.")
+        self.neurons = {
+            str(layer): _ascending(layer, indices) for layer, indices in sorted(by_layer) if indices
+        }
 
     @property
     def n_neurons(self) -> int:
@@ -137,10 +142,14 @@ def overlap(configs: Mapping[str, NeuronTuningConfig]) -> tuple[str, str, int] |
     return next(((*pair, count) for pair, count in shared.items()), None)
 
 
-def _ascending(layer: object, indices: list[int]) -> list[int]:
+def _number(layer: object) -> int:
     if not str(layer).isdecimal():
         raise InputError(f"Expected layers as numbers in 'neurons', such as '17'; got '{layer}'.")
+    return int(str(layer))
+
+
+def _ascending(layer: int, indices: list[int]) -> list[int]:
     ascending = sorted(int(index) for index in indices)
-    if len(set(ascending)) < len(ascending) or (ascending and ascending[0] < 0):
+    if len(set(ascending)) < len(ascending) or ascending[0] < 0:
         raise InputError(f"Expected each neuron of layer {layer} once, from 0 up; got {indices}.")
     return ascending

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from brodmann.models.neuron_parameters import expert_inward, expert_rows
 from brodmann.tuning.layers import NeuronTuningLayer, Place
 
 
@@ -73,80 +74,46 @@ class NeuronTuningExperts(nn.Module, NeuronTuningLayer):
         """What an expert's tuned neurons write, minus what they wrote before."""
         base: Any = self.get_base_layer()
         delta = self.brodmann_delta[name]
-        x = x.to(delta.dtype)
-        inward, bias, down = self._base_parts(expert, self._local(name)[neurons])
-        own = self._rows_of(name, neurons)
-        before = nn.functional.linear(x, inward.to(x.dtype), None if bias is None else bias.to(x))
+        x, local = x.to(delta.dtype), self.indices(name)[neurons] % self.width
+        rows, own = self._rows(name, neurons)
+        stacked, biases = expert_inward(base)
+        inward = stacked[expert].T[rows] if base.is_transposed else stacked[expert][rows]
+        bias = None if biases is None else biases[expert][rows].to(x.dtype)
+        before = nn.functional.linear(x, inward.to(x.dtype), bias)
         bias_delta = self.brodmann_bias[name][own] if name in self.brodmann_bias else None
         after = before + nn.functional.linear(x, self.brodmann_inward[name][own], bias_delta)
         nonlinear = base._apply_gate if base.has_gate else base.act_fn
-        down = down.to(x.dtype)
-        # Before first: the two differ by little, and nothing larger may round it away.
+        down = base.down_proj[expert]
+        down = (down[local] if base.is_transposed else down.T[local]).to(x.dtype)
         return nonlinear(after) @ (down + delta[neurons]) - nonlinear(before) @ down
 
-    def _base_parts(self, expert: int, local: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """One expert's rows into the neurons [r, D], their biases, down's columns as [k, D]."""
-        base: Any = self.get_base_layer()
-        rows = self._inward_rows(local)
-        stacked = base.gate_up_proj if base.has_gate else base.up_proj
-        inward = stacked[expert].T[rows] if base.is_transposed else stacked[expert][rows]
-        down = base.down_proj[expert]
-        down = down[local] if base.is_transposed else down.T[local]
-        biases = self._inward_biases()
-        bias = None if biases is None else biases[expert][rows]
-        return inward, bias, down
+    def _rows(self, name: str, neurons: Tensor) -> tuple[Tensor, Tensor]:
+        """An expert's rows of gate and up as its non-linearity takes them, and the adapter's own.
 
-    def _inward_biases(self) -> Float[Tensor, "E r"] | None:
-        base: Any = self.get_base_layer()
-        if not base.has_bias:
-            return None
-        return base.gate_up_proj_bias if base.has_gate else base.up_proj_bias
-
-    def _inward_rows(self, local: Tensor) -> Tensor:
-        """Rows of an expert's gate and up, in the order in which its non-linearity takes them."""
-        base: Any = self.get_base_layer()
-        if not base.has_gate:
-            return local
-        if base.is_concatenated:
-            return torch.cat([local, self.width + local])
-        return torch.stack([2 * local, 2 * local + 1], dim=1).flatten()
-
-    def _local(self, name: str) -> Tensor:
-        """The adapter's neurons, counted within their expert."""
-        return self._indices(name) % self.width
-
-    def _indices(self, name: str) -> Tensor:
-        place, device = self.brodmann_places[name], self.brodmann_delta[name].device
-        if place.indices.device != device:
-            place = self.brodmann_places[name] = Place(place.axis, place.indices.to(device))
-        return place.indices
+        The adapter keeps the gate's rows of all its neurons in front of up's.
+        """
+        local = self.indices(name)[neurons] % self.width
+        parts = expert_rows(self.get_base_layer(), local, self.width)
+        rows = torch.cat(parts)
+        own = torch.cat([neurons + part * len(self.indices(name)) for part in range(len(parts))])
+        order = rows.argsort()  # in turns where the module keeps them so
+        return rows[order], own[order]
 
     def _by_expert(self, name: str) -> list[tuple[int, Tensor]]:
         """Expert -> which of the adapter's neurons (0 to k - 1) are in it."""
-        experts = self._indices(name) // self.width
+        experts = self.indices(name) // self.width
         return [(int(e), (experts == e).nonzero()[:, 0]) for e in experts.unique()]
 
-    def _rows_of(self, name: str, neurons: Tensor) -> Tensor:
-        """Where an expert's rows are among the adapter's: each neuron's gate and up together."""
-        base: Any = self.get_base_layer()
-        if not base.has_gate:
-            return neurons
-        if base.is_concatenated:
-            return torch.cat([2 * neurons, 2 * neurons + 1])
-        return torch.stack([2 * neurons, 2 * neurons + 1], dim=1).flatten()
-
     def slices(self, name: str) -> list[tuple[Tensor, int, Tensor, Tensor]]:
-        """Flat views of the stacked weights, so that rows of several experts are one index."""
+        """Views of each expert's weights, and what the adapter adds to them."""
         base: Any = self.get_base_layer()
+        across = bool(base.is_transposed)
+        stacked, biases = expert_inward(base)
         slices: list[tuple[Tensor, int, Tensor, Tensor]] = []
-        indices = self._indices(name)
-        stacked = base.gate_up_proj if base.has_gate else base.up_proj
-        biases = self._inward_biases()
         for expert, neurons in self._by_expert(name):
-            local, own = indices[neurons] % self.width, self._rows_of(name, neurons)
-            rows, inward = self._inward_rows(local), self.brodmann_inward[name].detach()[own]
+            local, (rows, own) = self.indices(name)[neurons] % self.width, self._rows(name, neurons)
+            inward = self.brodmann_inward[name].detach()[own]
             down = self.brodmann_delta[name].detach()[neurons]
-            across = base.is_transposed
             slices.append((stacked[expert], int(across), rows, inward.T if across else inward))
             slices.append(
                 (base.down_proj[expert], int(not across), local, down if across else down.T)
@@ -155,7 +122,3 @@ class NeuronTuningExperts(nn.Module, NeuronTuningLayer):
                 bias = self.brodmann_bias[name].detach()[own]
                 slices.append((biases[expert], 0, rows, bias))
         return slices
-
-    def _overlaps(self, one: str, other: str) -> bool:
-        ours, theirs = self.brodmann_places[one].indices, self.brodmann_places[other].indices
-        return bool(torch.isin(ours.cpu(), theirs.cpu()).any())

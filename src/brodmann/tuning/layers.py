@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from brodmann.errors import InputError, ModelError
+from brodmann.models.weights import is_packed
 
 Axis = Literal["row", "column"]
 
@@ -71,18 +72,31 @@ class NeuronTuningLayer(BaseTunerLayer):
             InputError: two adapters of the same neuron, or NaN where ``safe_merge``.
         """
         names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self._own_names()]
-        self._check_disjoint([*self.merged_adapters, *names])
+        self.check_merge(names, safe_merge=safe_merge)
         for name in names:
-            if any(is_quantised_tensor(part) for part, *_ in self.slices(name)):
-                raise ModelError(quantised_merge(type(self.get_base_layer()).__name__))
-            if safe_merge and not all(delta.isfinite().all() for *_, delta in self.slices(name)):
-                raise InputError(f"Expected finite numbers in adapter '{name}'; some are not.")
             kept = self._before_merge[name] = []
             for weight, dim, indices, delta in self.slices(name):
                 before = weight.data.index_select(dim, indices)
                 kept.append(before)
                 weight.data.index_copy_(dim, indices, (before.to(delta) + delta).to(weight.dtype))
             self.merged_adapters.append(name)
+
+    @torch.no_grad()
+    def check_merge(self, names: list[str], *, safe_merge: bool) -> None:
+        """Refuse to merge, before anything is changed; errors as ``merge`` raises them."""
+        self._check_disjoint([*self.merged_adapters, *names])
+        for name in (name for name in names if name in self.brodmann_places):
+            for weight, dim, indices, delta in self.slices(name):
+                if is_packed(weight):
+                    raise ModelError(quantised_merge(type(self.get_base_layer()).__name__))
+                if not safe_merge:
+                    continue
+                merged = weight.data.index_select(dim, indices).to(delta) + delta
+                if not merged.to(weight.dtype).isfinite().all():
+                    raise InputError(
+                        f"Expected finite weights after merging '{name}'; some are not. Train with "
+                        "a smaller learning rate, or merge into float32."
+                    )
 
     @torch.no_grad()
     def unmerge(self) -> None:
@@ -107,8 +121,16 @@ class NeuronTuningLayer(BaseTunerLayer):
         """Base tensors that an adapter changes: (tensor, dimension, indices, difference)."""
         raise NotImplementedError
 
+    def indices(self, name: str) -> Int[Tensor, "k"]:
+        """An adapter's rows, columns or neurons, where its parameters are."""
+        place, device = self.brodmann_places[name], self.brodmann_delta[name].device
+        if place.indices.device != device:
+            place = self.brodmann_places[name] = Place(place.axis, place.indices.to(device))
+        return place.indices
+
     def _overlaps(self, one: str, other: str) -> bool:
-        raise NotImplementedError
+        ours, theirs = self.brodmann_places[one].indices, self.brodmann_places[other].indices
+        return bool(torch.isin(ours.cpu(), theirs.cpu()).any())
 
     def _check_disjoint(self, names: list[str]) -> None:
         own = [name for name in dict.fromkeys(names) if name in self.brodmann_places]
@@ -176,13 +198,6 @@ class NeuronTuningLinear(nn.Module, NeuronTuningLayer):
             y = y.index_add(-1, indices, nn.functional.linear(x, delta, bias).to(y.dtype))
         return y
 
-    def indices(self, name: str) -> Int[Tensor, "k"]:
-        """An adapter's rows or columns, where its parameters are."""
-        place, device = self.brodmann_places[name], self.brodmann_delta[name].device
-        if place.indices.device != device:
-            place = self.brodmann_places[name] = Place(place.axis, place.indices.to(device))
-        return place.indices
-
     def get_delta_weight(self, adapter: str) -> Float[Tensor, "..."]:
         """What an adapter adds to the base weight, in the base weight's layout."""
         base: Any = self.get_base_layer()
@@ -216,10 +231,6 @@ class NeuronTuningLinear(nn.Module, NeuronTuningLayer):
             slices.append((base.bias, 0, indices, self.brodmann_bias[name].detach().to(delta)))
         return slices
 
-    def _overlaps(self, one: str, other: str) -> bool:
-        ours, theirs = self.brodmann_places[one].indices, self.brodmann_places[other].indices
-        return bool(torch.isin(ours.cpu(), theirs.cpu()).any())
-
 
 def overlapping(one: str, other: str) -> str:
     """What to say of two adapters that train the same neuron."""
@@ -235,8 +246,3 @@ def quantised_merge(layer: str) -> str:
         f"Expected weights in floating point to merge into; the model keeps {layer} packed. Load "
         "the base model without quantisation and merge there, or export the LoRA form."
     )
-
-
-def is_quantised_tensor(weight: Tensor) -> bool:
-    """Whether a weight is packed, and cannot be added to."""
-    return not weight.is_floating_point() or hasattr(weight, "quant_state")

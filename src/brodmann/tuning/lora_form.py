@@ -5,6 +5,7 @@ decomposition: one is the delta itself, the other says which rows they are.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -49,11 +50,7 @@ def export_lora(
         known = ", ".join(sorted(trained.peft_config))
         raise InputError(f"Expected an adapter out of {known}; got '{adapter}'.")
     config = trained.peft_config[adapter]
-    if any(isinstance(site, ExpertSite) for site in model.sites):
-        raise ModelError(
-            "Expected a model without experts: PEFT moves a LoRA of such a model's dense layers to "
-            "its experts when it loads it. Export merged."
-        )
+    _check_no_experts(model)
     matrices = tuned_matrices(hf, adapter)
     _check_can_be_lora(matrices, getattr(config, "modules_to_save", None))
     rank = max(len(matrix.indices) for matrix in matrices)
@@ -105,19 +102,46 @@ def _lora_config(matrices: list[TunedMatrix], rank: int, base: str | None) -> Lo
     )
 
 
+def check_has_lora_form(model: LanguageModel, trained: Any) -> None:
+    """Refuse, before it is trained, an adapter that will have no LoRA form.
+
+    Raises:
+        ModelError: biases or modules that are trained whole, or a model with experts.
+    """
+    _check_no_experts(model)
+    config = trained.peft_config["default"]
+    _check_whole(config.modules_to_save)
+    biases = [name for name, _ in trained.named_parameters() if ".brodmann_bias." in name]
+    if biases:
+        raise ModelError(
+            f"LoRA has no biases, and those of {len(biases)} projections are to be trained; leave "
+            "them out (--no-biases, train_bias=False), or export merged."
+        )
+
+
+def _check_no_experts(model: LanguageModel) -> None:
+    if any(isinstance(site, ExpertSite) for site in model.sites):
+        raise ModelError(
+            "Expected a model without experts: PEFT moves a LoRA of such a model's dense layers to "
+            "its experts when it loads it. Export merged."
+        )
+
+
+def _check_whole(whole: list[str] | None) -> None:
+    if whole:
+        raise ModelError(
+            f"Expected trained neurons alone; {', '.join(whole)} were trained whole. Export merged."
+        )
+
+
 def _check_can_be_lora(matrices: list[TunedMatrix], whole: list[str] | None) -> None:
-    if not matrices:
-        raise ModelError("Expected trained neurons to export; the adapter has none.")
     biases = [matrix.name for matrix in matrices if _has_bias_delta(matrix)]
     if biases:
         raise ModelError(
             f"LoRA has no biases, and those of {len(biases)} projections were trained "
             f"('{biases[0]}' first); train with train_bias=False, or export merged."
         )
-    if whole:
-        raise ModelError(
-            f"Expected trained neurons alone; {', '.join(whole)} were trained whole. Export merged."
-        )
+    _check_whole(whole)
 
 
 def _has_bias_delta(matrix: TunedMatrix) -> bool:

@@ -137,13 +137,22 @@ def _check_ties(hf: Any, state: Mapping[str, Tensor]) -> None:
             )
 
 
-def _check_plain(model: LanguageModel, hf: Any) -> None:
-    if getattr(hf, "is_quantized", False) or any(site.quantised for site in model.sites):
+def check_can_merge(model: LanguageModel) -> None:
+    """Refuse a model whose weights nothing can be merged into.
+
+    Raises:
+        ModelError: packed weights.
+    """
+    if getattr(model.hf, "is_quantized", False) or any(site.quantised for site in model.sites):
         raise ModelError(
             f"'{model.name}' keeps its weights packed ({model.quantisation}), so that nothing can "
             "be merged into them; open the full-precision model, load the adapter there and merge, "
             "or export the LoRA form."
         )
+
+
+def _check_plain(model: LanguageModel, hf: Any) -> None:
+    check_can_merge(model)
     if any(module.merged for module in hf.modules() if isinstance(module, BaseTunerLayer)):
         raise ModelError(
             "Expected deltas beside the weights; they are merged into them in memory. Call "

@@ -16,9 +16,7 @@ from brodmann.tuning.layers import (
     NeuronTuningLayer,
     NeuronTuningLinear,
     Place,
-    is_quantised_tensor,
     overlapping,
-    quantised_merge,
 )
 
 
@@ -51,21 +49,20 @@ class NeuronTuningModel(BaseTuner):
             ModelError: packed weights.
             InputError: two of the adapters train the same neuron.
         """
-        self._check_disjoint([*self._merged(), *(adapter_names or self.active_adapters)])
+        self._check_merge(adapter_names or self.active_adapters, safe_merge)
         super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
 
     def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:
-        names = kwargs.get("adapter_names") or self.active_adapters
         if kwargs.get("merge", True):
-            self._check_disjoint([*self._merged(), *names])
+            names = kwargs.get("adapter_names") or self.active_adapters
+            self._check_merge(names, kwargs.get("safe_merge", False))
         return super()._unload_and_optionally_merge(*args, **kwargs)
 
-    def _check_merge_allowed(self) -> None:
-        super()._check_merge_allowed()
-        for module in self._layers():
-            for parameter in module.get_base_layer().parameters():
-                if is_quantised_tensor(parameter):
-                    raise ModelError(quantised_merge(type(module.get_base_layer()).__name__))
+    def _check_merge(self, names: list[str], safe_merge: bool) -> None:
+        """Before the first weight is changed: a merge that stops half-way would leave a mixture."""
+        self._check_disjoint([*self._merged(), *names])
+        for layer in self._layers():
+            layer.check_merge(names, safe_merge=safe_merge)
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
         return peft_config  # what is targeted follows from the model, not from its config

@@ -60,5 +60,10 @@ class _AfterPeft(MetaPathFinder):
 def _register() -> None:
     try:
         import_module("brodmann.tuning.registration").register()
-    except BrodmannError as error:  # PEFT works without us: its import must not fail
-        warnings.warn(str(error), stacklevel=2)
+    except (BrodmannError, ImportError, AttributeError) as error:
+        # PEFT works without us: its own import must not fail.
+        warnings.warn(
+            f"brodmann's neuron tuning is not registered with this version of PEFT: {error} Write: "
+            "pip install 'peft>=0.21,<0.22'",
+            stacklevel=2,
+        )

@@ -29,7 +29,7 @@ def register() -> None:
         raise RunError(
             f"Expected PEFT's tables {', '.join(TABLES)} in peft.mapping; PEFT {peft.__version__} "
             "keeps them elsewhere, so that neuron tuning cannot be registered. Write: "
-            "pip install 'peft>=0.21,<0.22'"
+            "pip install 'peft>=0.21,<0.22'."
         )
     entries = (NeuronTuningConfig, NeuronTuningModel, NeuronTuningModel.prefix)
     for table, entry in zip(tables, entries, strict=True):
