@@ -1,5 +1,7 @@
 """Everything is trained but the neurons: they stay bit-identical, and all else moves."""
 
+import json
+
 import pytest
 import torch
 from transformers import Trainer, TrainingArguments
@@ -85,6 +87,19 @@ def test_frozen_parameters_have_no_gradient_and_others_their_own():
     for name, parameter in model.hf.named_parameters():
         mask = masks.get(name, torch.zeros_like(parameter, dtype=torch.bool))
         assert torch.equal(parameter.grad, full[name].masked_fill(mask, 0))
+
+
+@pytest.mark.parametrize("family", ["llama", "phi3", "qwen3_moe"])
+def test_frozen_neurons_say_which_they_are(family):
+    def work(start, mode="freeze_located"):
+        model = fresh(family)
+        prepared = prepare_without(model, some_neurons(model, start), mode)
+        said = prepared.callbacks[0].work(prepared.trained)
+        return json.dumps(said)
+
+    assert work(1) == work(1)
+    assert work(1) != work(2)
+    assert work(1) != work(1, "erase_then_tune_rest")
 
 
 def test_replaced_parameters_are_refused(tmp_path):

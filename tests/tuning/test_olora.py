@@ -6,7 +6,7 @@ import torch
 from brodmann.errors import InputError, MismatchError
 from brodmann.tuning.lora import prepare_lora
 from brodmann.tuning.olora import orthogonality, prepare_olora
-from brodmann.tuning.prepared import parameter_count, prepare_neurons
+from brodmann.tuning.prepared import check_no_adapters, parameter_count, prepare_neurons
 from tests.tuning.baselines import base_numbers, numbers, saved_adapter, step
 from tests.tuning.neurons import fresh, logits, some_neurons
 
@@ -67,7 +67,7 @@ def test_the_added_loss_reaches_the_new_adapter_only(tmp_path):
 
 
 def test_folders_that_hold_no_earlier_task(tmp_path):
-    with pytest.raises(InputError, match=r"has no adapter_config\.json"):
+    with pytest.raises(InputError, match=r"it has no adapter_config\.json"):
         prepare_olora(fresh("llama"), [tmp_path / "none"])
     with pytest.raises(InputError, match="weight of 0 or more; got -1"):
         prepare_olora(fresh("llama"), [], weight=-1)
@@ -81,3 +81,19 @@ def test_folders_that_hold_no_earlier_task(tmp_path):
     wide = saved_adapter(prepare_lora(fresh("llama"), rank=2, layers=[1]), tmp_path / "wide")
     with pytest.raises(MismatchError, match="the modules of the one in"):
         prepare_olora(fresh("nemotron"), [wide])
+
+
+def test_a_folder_without_weights_is_never_looked_for_elsewhere(tmp_path, monkeypatch):
+    asked = []
+    for name in ("hf_hub_download", "file_exists"):
+        monkeypatch.setattr(
+            f"peft.utils.save_and_load.{name}", lambda *a, **k: asked.append((a, k)) or False
+        )
+    monkeypatch.chdir(tmp_path)
+    saved_adapter(prepare_lora(fresh("llama"), rank=2), tmp_path / "user" / "name")
+    (tmp_path / "user" / "name" / "adapter_model.safetensors").unlink()
+    model = fresh("llama")
+    with pytest.raises(InputError, match=r"'user/name'; it has no adapter_model\.safetensors"):
+        prepare_olora(model, ["user/name"])
+    assert not asked
+    check_no_adapters(model)

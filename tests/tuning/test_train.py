@@ -1,4 +1,4 @@
-"""Training: the same numbers as a loop by hand, whatever the batches; resuming, stopping."""
+"""Training: the same numbers as a loop by hand, whatever the batches; stopping early."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
-from transformers import TrainerCallback
 
 from brodmann.data import Example
-from brodmann.errors import DataError, InputError, MismatchError, RunError
+from brodmann.errors import DataError, InputError, RunError
 from brodmann.tuning.answer_trainer import EpochOrder
 from brodmann.tuning.answers import IGNORED, training_rows
 from brodmann.tuning.train_settings import TrainSettings
@@ -135,45 +134,6 @@ def test_blank_rows_fill_the_last_batch_of_several_processes():
     assert sorted(order) == [*range(10), 10, 10]
 
 
-class Killed(TrainerCallback):
-    """Ends a run behind a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **_):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("killed_at", [3, 5])
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, killed_at):
-    settings = replace(FAST, epochs=3, batch_size=2, accumulate=2, save_every=2, eval_every=2)
-    settings = replace(settings, schedule="linear", warmup_ratio=0.3, patience=5)
-
-    def run(folder, settings, callbacks=()):
-        model = opened("llama")
-        trained, rows = lora(model, dropout=0.3), training_rows(model, EXAMPLES)
-        result = train(
-            model, trained, rows[:8], settings, folder, eval_rows=rows[8:], callbacks=callbacks
-        )
-        return result, trained_weights(trained)
-
-    whole, expected = run(tmp_path / "whole", settings)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", settings, [Killed(killed_at)])
-    resume = replace(settings, resume=True)
-    for _ in range(2):  # the second time there is nothing left to do
-        resumed, weights = run(tmp_path / "killed", resume)
-        assert resumed.history == whole.history
-        assert (resumed.steps, resumed.best_step) == (whole.steps, whole.best_step)
-        assert all(weights[name].equal(expected[name]) for name in expected)
-    with pytest.raises(InputError, match="resume"):
-        run(tmp_path / "killed", settings)
-    with pytest.raises(MismatchError, match="other are: lr"):
-        run(tmp_path / "killed", replace(resume, lr=1e-3))
-
-
 def test_training_stops_early_with_the_best_weights(tmp_path):
     model = opened("llama")
     rows = training_rows(model, EXAMPLES)
@@ -222,22 +182,6 @@ def test_gradient_checkpointing_changes_no_number(tmp_path):
         rows = training_rows(model, EXAMPLES)
         results.append(losses_of(train(model, lora(model), rows, settings, tmp_path)))
     assert results[0] == pytest.approx(results[1], rel=1e-6)
-
-
-def test_the_model_is_left_as_it_was(tmp_path):
-    model = opened("llama")
-    trained = lora(model)
-    frozen = {name: p.clone() for name, p in trained.named_parameters() if not p.requires_grad}
-    random = torch.random.get_rng_state()
-    settings = replace(FAST, weight_decay=0.1, gradient_checkpointing=True)
-    train(model, trained, training_rows(model, EXAMPLES), settings, tmp_path)
-    assert not trained.training
-    assert all(p.grad is None for p in trained.parameters())
-    assert model.hf.config.use_cache
-    assert not any(getattr(m, "gradient_checkpointing", False) for m in trained.modules())
-    assert random.equal(torch.random.get_rng_state())
-    now = dict(trained.named_parameters())
-    assert all(now[name].equal(weight) for name, weight in frozen.items())
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 from transformers import TrainerState
@@ -14,9 +14,19 @@ from brodmann.launch import process_number
 from brodmann.models.language_model import LanguageModel
 from brodmann.storage import read_json, write_json
 from brodmann.tuning.answers import Row
+from brodmann.tuning.config import NeuronTuningConfig
 from brodmann.tuning.train_settings import TrainSettings
 
 _STATE, _WORK = "trainer_state.json", "training_work.json"
+
+
+@runtime_checkable
+class PartOfWork(Protocol):
+    """A callback that decides what is trained: a run that goes on must have the same."""
+
+    def work(self, trained: nn.Module) -> dict[str, Any]:
+        """Say it, as JSON has it, by names that an error can show."""
+        ...
 
 
 def checkpoint_to_resume(
@@ -26,6 +36,7 @@ def checkpoint_to_resume(
     rows: Sequence[Row],
     eval_rows: Sequence[Row],
     settings: TrainSettings,
+    callbacks: Sequence[object] = (),
 ) -> Path | None:
     """Return the newest whole checkpoint of a folder, or None where a run starts anew.
 
@@ -36,10 +47,11 @@ def checkpoint_to_resume(
         rows: what it learns.
         eval_rows: what it is evaluated on.
         settings: how it learns.
+        callbacks: the run's own; those that are a :class:`PartOfWork` are asked.
 
     Raises:
         InputError: there are checkpoints, and nobody asked to go on from them.
-        MismatchError: they are of other rows, settings, parameters or another model.
+        MismatchError: they are of other rows, settings, parameters, neurons or another model.
     """
     found = _newest(folder)
     if found is not None and not settings.resume:
@@ -52,8 +64,12 @@ def checkpoint_to_resume(
         "settings": settings.work(),
         "rows": _digest(rows),
         "eval_rows": _digest(eval_rows),
-        "trained": _digest({n: p.shape for n, p in trained.named_parameters() if p.requires_grad}),
+        "trained": _digest(_trained(trained)),
+        "neurons": _digest(_tuned_neurons(trained)),
     }
+    for callback in callbacks:
+        if isinstance(callback, PartOfWork):
+            work |= {name: _digest(value) for name, value in callback.work(trained).items()}
     if found is None:
         if settings.save_every is not None and process_number() == 0:
             write_json(folder / _WORK, work)
@@ -73,8 +89,20 @@ def _newest(folder: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
+def _trained(module: nn.Module) -> dict[str, list[Any]]:
+    named = module.named_parameters()
+    return {n: [*p.shape, str(p.dtype)] for n, p in named if p.requires_grad}
+
+
+def _tuned_neurons(module: nn.Module) -> dict[str, dict[str, list[int]]]:
+    # Another set of the same size has parameters of the same names and shapes.
+    configs: Any = getattr(module, "peft_config", {})
+    return {n: c.neurons for n, c in configs.items() if isinstance(c, NeuronTuningConfig)}
+
+
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    other = [name for name in now if name != "settings" and now[name] != before.get(name)]
+    names = dict.fromkeys([*now, *before])  # a run without a callback is another one, too
+    other = [n for n in names if n != "settings" and now.get(n) != before.get(n)]
     earlier = before.get("settings", {})
     other += [name for name, value in now["settings"].items() if value != earlier.get(name)]
     if other:

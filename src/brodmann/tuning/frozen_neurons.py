@@ -93,6 +93,16 @@ class FrozenNeurons(TrainerCallback):
         while self._hooks:
             self._hooks.pop().remove()
 
+    def work(self, trained: nn.Module) -> dict[str, Any]:
+        """Say which parts of which parameters are frozen, and whether they were erased.
+
+        Args:
+            trained: the module whose parameters they are parts of.
+        """
+        names = {id(parameter): name for name, parameter in trained.named_parameters()}
+        parts = [[names.get(id(p.parameter)), *_places(p)] for p in self._slices]
+        return {"frozen": parts, "erased": not any(bool(kept.any()) for kept in self._kept)}
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin, on the very parameters that are trained.
 
@@ -109,6 +119,11 @@ class FrozenNeurons(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End."""
         self.end()
+
+
+def _places(part: NeuronSlice) -> list[Any]:
+    experts = None if part.experts is None else part.experts.tolist()
+    return [part.kind, part.dim, part.indices.tolist(), experts]
 
 
 def _masked(parts: Sequence[NeuronSlice], gradient: Tensor) -> Tensor:

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig
+from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from brodmann.errors import InputError, MismatchError
+from brodmann.errors import InputError
 from brodmann.models.language_model import LanguageModel
+from brodmann.tuning.adapter_files import NEW, adapter_config, earlier_name, load_adapter
 from brodmann.tuning.lora import lora_config
 from brodmann.tuning.prepared import Prepared, check_no_adapters, parameter_count, with_adapter
-
-NEW = "default"
 
 
 def prepare_olora(
@@ -39,8 +38,10 @@ def prepare_olora(
     second term, an L2 penalty on the new adapter with weight 0 by default, is left out; the
     adapters are on gate, up and down of the MLPs, and not on the attention's projections.
 
-    What is saved of the trained model is one folder per adapter, the new one in front; loading the
-    new one alone leaves the earlier tasks out. Each adapter of a sequence is given by its folder.
+    What is saved of the trained model is the new adapter in the folder itself, and the earlier
+    ones in its subfolders ``earlier0``, ``earlier1`` and so on;
+    :func:`brodmann.tuning.adapted` uses all of them. Each adapter of a sequence is given by its
+    folder, of which only the adapter in the folder itself is taken.
 
     Args:
         model: the model; the adapters are put into it.
@@ -64,9 +65,9 @@ def prepare_olora(
     if not folders:
         return replace(prepared, note="without earlier adapters O-LoRA is plain LoRA")
     trained: Any = prepared.trained
-    names = [f"earlier{number}" for number in range(len(folders))]
+    names = [earlier_name(number) for number in range(len(folders))]
     for name, folder in zip(names, folders, strict=True):
-        _load(trained, folder, name, model.name)
+        load_adapter(trained, folder, name, model.name)
     trained.base_model.set_adapter([NEW, *names])
     trained.set_requires_grad(names, requires_grad=False)
     return replace(
@@ -98,35 +99,9 @@ def _whole(weight: Any) -> Tensor:
 
 
 def _check_lora(folder: Path) -> None:
-    if not (folder / "adapter_config.json").is_file():
-        raise InputError(
-            f"Expected the folder of an earlier task's LoRA adapter; '{folder}' has no "
-            "adapter_config.json."
-        )
-    try:
-        config = PeftConfig.from_pretrained(str(folder))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"Expected a PEFT adapter in '{folder}'; PEFT says: {error}") from error
+    config = adapter_config(folder)
     if not isinstance(config, LoraConfig):
         raise InputError(
             f"Expected LoRA in '{folder}'; it holds {config.peft_type}. Give the folders of "
             "adapters that lora or olora has trained."
         )
-
-
-def _load(trained: Any, folder: Path, name: str, model_name: str) -> None:
-    # PEFT tells of missing weights by a list, of other shapes and modules by exceptions.
-    try:
-        result = trained.load_adapter(str(folder), adapter_name=name)
-    except (RuntimeError, ValueError) as error:
-        raise _unfit(folder, model_name) from error
-    lost = [key for key in result.missing_keys if f".{name}." in key]
-    if lost or result.unexpected_keys:
-        raise _unfit(folder, model_name)
-
-
-def _unfit(folder: Path, model_name: str) -> MismatchError:
-    return MismatchError(
-        f"Expected a LoRA adapter of '{model_name}'; the modules of the one in '{folder}' differ "
-        "from its. Give adapters that were trained on this model."
-    )

@@ -62,9 +62,9 @@ def train(
     The loss is the mean of -log P over the labelled tokens of a step, whatever the number of
     forward passes and processes it is spread over. The order of rows depends on the seed and the
     number of rows alone. No backward pass goes below the lowest layer with a trained parameter,
-    with gradient checkpointing neither. Afterwards the model is in eval mode and otherwise as it
-    was; under FSDP its parameters stay sharded
-    (:func:`brodmann.tuning.trained_weights.trained_weights` gathers them).
+    with gradient checkpointing neither. Afterwards the model is in eval mode, and besides what it
+    learnt as :func:`brodmann.tuning.training_state.left_as_it_was` says; under FSDP its parameters
+    stay sharded (:func:`brodmann.tuning.trained_weights.trained_weights` gathers them).
 
     Args:
         model: the model that learns; its tokenizer's padding and its device are used.
@@ -73,7 +73,8 @@ def train(
         settings: how to learn.
         folder: where checkpoints go.
         eval_rows: rows to evaluate the loss on during training.
-        callbacks: more callbacks of the Trainer; they may raise to end the run.
+        callbacks: more callbacks of the Trainer; they may raise to end the run. One that has a
+            ``work(trained)`` is asked what a resumed run must have in common with this one.
         extra_loss: given ``trained``, what to add to the loss of each step.
         progress: True or False shows or hides the bar; None leaves it to the terminal.
 
@@ -81,8 +82,9 @@ def train(
         The losses step by step, and how long it took.
 
     Raises:
-        InputError: nothing to train, settings that do not go together, or a folder that holds
-            another run's checkpoints.
+        InputError: nothing to train, settings that do not go together, or a folder with
+            checkpoints that nobody asked to go on from.
+        MismatchError: the checkpoints to go on from are another run's.
         DataError: no rows.
         RunError: the loss is no longer a number.
     """
@@ -92,7 +94,9 @@ def train(
     total = settings.max_steps or math.ceil(settings.epochs * steps_of_epoch)
     eval_every = (settings.eval_every or steps_of_epoch) if eval_rows else None
     arguments = training_arguments(settings, folder, model.device.type, total, eval_every)
-    checkpoint = checkpoint_to_resume(folder, model, trained, rows, eval_rows or [], settings)
+    checkpoint = checkpoint_to_resume(
+        folder, model, trained, rows, eval_rows or [], settings, callbacks
+    )
     best = BestWeights(settings.patience) if settings.patience is not None else None
     fill = settings.batch_size if process_count() > 1 else 1
     with left_as_it_was(trained, settings.gradient_checkpointing):

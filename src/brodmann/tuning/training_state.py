@@ -9,10 +9,16 @@ import numpy as np
 import torch
 from torch import nn
 
+_CHECKPOINTING = ("gradient_checkpointing", "_gradient_checkpointing_func")
+
 
 @contextmanager
 def left_as_it_was(trained: nn.Module, gradient_checkpointing: bool) -> Iterator[None]:
-    """Inside the block a model may be trained; afterwards it is in eval mode and as before.
+    """Inside the block a model may be trained; afterwards it is in eval mode, without gradients.
+
+    What is put back is what this block and the Trainer change beside the weights: each module's
+    settings of checkpointing, whether the embeddings' output takes gradients, the config's
+    ``use_cache``, and the state of all generators of random numbers.
 
     With gradient checkpointing transformers has the embeddings' output take gradients, and so
     does PEFT where it finds checkpointing on. The backward pass would then go down through all
@@ -25,22 +31,41 @@ def left_as_it_was(trained: nn.Module, gradient_checkpointing: bool) -> Iterator
     """
     inner = getattr(trained, "get_base_model", None)
     base: Any = inner() if callable(inner) else trained
-    cached = getattr(base.config, "use_cache", None)
-    was_on = any(getattr(module, "gradient_checkpointing", False) for module in base.modules())
-    if gradient_checkpointing or was_on:
-        enable = getattr(base, "activation_checkpointing_enable", None)
-        (enable or base.gradient_checkpointing_enable)({"use_reentrant": False})
-    base.disable_input_require_grads()
     try:
-        with _own_randomness(), _nothing_below(base.get_input_embeddings()):
+        with _own_settings(base), _own_randomness(), _nothing_below(base.get_input_embeddings()):
+            _set_checkpointing(base, gradient_checkpointing)
             yield
     finally:
-        if gradient_checkpointing and not was_on:
-            disable = getattr(base, "activation_checkpointing_disable", None)
-            (disable or base.gradient_checkpointing_disable)()
-        base.config.use_cache = cached
         trained.zero_grad()
         trained.eval()
+
+
+def _set_checkpointing(base: Any, wanted: bool) -> None:
+    was_on = any(getattr(module, "gradient_checkpointing", False) for module in base.modules())
+    if wanted or was_on:
+        enable = getattr(base, "activation_checkpointing_enable", None)
+        (enable or base.gradient_checkpointing_enable)({"use_reentrant": False})
+        base.disable_input_require_grads()
+
+
+@contextmanager
+def _own_settings(base: Any) -> Iterator[None]:
+    """Inside the block checkpointing may be set, and embeddings' outputs take no gradients."""
+    before = [(m, {n: vars(m)[n] for n in _CHECKPOINTING if n in vars(m)}) for m in base.modules()]
+    cached = getattr(base.config, "use_cache", None)
+    took_gradients = bool(getattr(base, "_require_grads_hooks", None))
+    base.disable_input_require_grads()  # first: switched on twice, one hook would be forgotten
+    try:
+        yield
+    finally:
+        for module, settings in before:
+            for name in _CHECKPOINTING:
+                vars(module).pop(name, None)
+            vars(module).update(settings)
+        if cached is not None:
+            base.config.use_cache = cached
+        if took_gradients:
+            base.enable_input_require_grads()
 
 
 @contextmanager
