@@ -16,6 +16,7 @@ VERBS = [
     "inspect",
     "evaluate",
     "compare",
+    "tune",
     "erase",
     "scale",
     "data",
