@@ -29,7 +29,6 @@ KNOWN = "assert 'BRODMANN' in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING"
 @pytest.mark.parametrize(
     "code",
     [
-        f"import brodmann, peft; {KNOWN}",
         f"import peft, brodmann; {KNOWN}",
         f"import importlib.util, brodmann; importlib.util.find_spec('peft'); import peft; {KNOWN}",
         f"import brodmann, transformers.integrations.peft, peft; {KNOWN}",
