@@ -28,7 +28,8 @@ def config(tmp_path):
 
 
 def test_every_method_and_seed_is_measured_on_every_spec(config, tmp_path):
-    rows = run(config, tmp_path / "pieces")
+    table = run(config, tmp_path / "pieces")
+    rows = table.rows
     assert len(rows) == 3 * 2 * 2
     assert {row["measures"] for row in rows} == {"fit", "generalisation"}
     by = {(row["method"], row["seed"]): row for row in rows if row["measures"] == "fit"}
@@ -39,7 +40,16 @@ def test_every_method_and_seed_is_measured_on_every_spec(config, tmp_path):
     assert rest["neurons"] == neurons["neurons"]
     assert all(row["lr"] in (1e-3, 1e-2) for row in rows)
     again = run(config, tmp_path / "pieces", resume=True)
-    assert again == rows
+    assert again == table
+    summed = {(row["method"], row["data"]): row for row in table.summary}
+    assert len(summed) == 3 * 3
+    one = summed["lora", config.fit]
+    tuned = [row["tuned"] for row in rows if row["method"] == "lora" and row["measures"] == "fit"]
+    assert one["tuned"] == sum(tuned) / 2
+    assert (one["tuned_lowest"], one["tuned_highest"]) == (min(tuned), max(tuned))
+    assert one["change"] == pytest.approx(one["tuned"] - one["base"])
+    assert one["change_low"] <= one["change"] <= one["change_high"]
+    assert summed["lora", "all others"]["n"] == 4
 
 
 def test_an_unknown_method_is_refused(config, tmp_path):

@@ -18,6 +18,7 @@ from brodmann.evaluate import Evaluation, evaluate
 from brodmann.evaluate.transfer import transfer_rows
 from brodmann.experiments.partial import Partial, say
 from brodmann.experiments.tune_method import MethodOptions, prepare
+from brodmann.experiments.tuning_summary import summary_rows
 from brodmann.localize import locate
 from brodmann.models import LanguageModel, load_model
 from brodmann.neurons import NeuronSet
@@ -82,8 +83,21 @@ class TuningTableConfig:
     )
 
 
-def run(config: TuningTableConfig, folder: Path, *, resume: bool = False) -> list[dict[str, Any]]:
-    """Run what is not finished yet, and return the rows of every method and seed.
+@dataclass(frozen=True)
+class TuningTable:
+    """What came out.
+
+    Attributes:
+        rows: of :func:`brodmann.evaluate.transfer.transfer_rows`, for each method and seed.
+        summary: of :func:`brodmann.experiments.tuning_summary.summary_rows`.
+    """
+
+    rows: list[dict[str, Any]]
+    summary: list[dict[str, Any]]
+
+
+def run(config: TuningTableConfig, folder: Path, *, resume: bool = False) -> TuningTable:
+    """Run what is not finished yet, and compare every method and seed with the base model.
 
     Args:
         config: what to run.
@@ -95,11 +109,12 @@ def run(config: TuningTableConfig, folder: Path, *, resume: bool = False) -> lis
         spec: load_examples(spec, split="test", limit=config.n_test, seed=0)
         for spec in (config.fit, *config.others)
     }
-    base = partial.piece("base", lambda: _measured(load_model(config.model), tests))
+    base = _evaluations(partial.piece("base", lambda: _measured(load_model(config.model), tests)))
     located = {
         s: partial.piece(f"located/{s}", lambda s=s: _located(config, s)) for s in config.seeds
     }
     rows: list[dict[str, Any]] = []
+    answers: dict[str, list[dict[str, Evaluation]]] = {method: [] for method in config.methods}
     for method in config.methods:
         rate = partial.piece(f"rate/{method}", lambda m=method: _best_rate(config, m, located))
         for seed in config.seeds:
@@ -108,10 +123,10 @@ def run(config: TuningTableConfig, folder: Path, *, resume: bool = False) -> lis
                 f"tuned/{method}/{seed}",
                 lambda m=method, s=seed, r=rate: _tuned(config, m, s, r["lr"], located[s], tests),
             )
-            compared = transfer_rows(_evaluations(base), _evaluations(made["measured"]), config.fit)
-            facts = {name: value for name, value in made.items() if name != "measured"}
-            rows += [{"method": method, "seed": seed, **facts, **row} for row in compared]
-    return rows
+            answers[method].append(_evaluations(made.pop("measured")))
+            compared = transfer_rows(base, answers[method][-1], config.fit)
+            rows += [{"method": method, "seed": seed, **made, **row} for row in compared]
+    return TuningTable(rows, summary_rows(config.fit, base, answers))
 
 
 def _tuned(
