@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from brodmann.neurons import NeuronSet
-from tests.launched import FSDP2, TORCHRUN, launched
+from tests.launched import FSDP2, launched
 
 IDS = torch.tensor([[5, 17, 23, 9]])
 STEPS = ("--max-steps", 3, "--batch-size", 4, "--test-items", 2)
@@ -162,11 +162,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
 
 
 @pytest.mark.xdist_group("launches")
-@pytest.mark.parametrize("launcher", [TORCHRUN, FSDP2], ids=["ddp", "fsdp2"])
-def test_two_processes_learn_the_same_and_write_once(launcher, brodmann, place, located, tmp_path):
+def test_two_processes_learn_the_same_and_write_once(brodmann, place, located, tmp_path):
+    """Sharded by FSDP2; DDP is in tests/tuning."""
     words = ("--neurons", located)
     one = read(brodmann(*tune(place, tmp_path / "one", *words)))
-    result = launched(launcher, "-m", "brodmann", *tune(place, tmp_path / "two", *words))
+    result = launched(FSDP2, "-m", "brodmann", *tune(place, tmp_path / "two", *words))
     assert result.returncode == 0, result.stderr
     two = json.loads(result.stdout)
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
@@ -190,7 +190,7 @@ BAD = [
     (("--neurons", "LOCATED", "--rank", "4"), "lora or olora only"),
     (("--method", "lora", "--no-biases"), "--biases with method"),
     (("--neurons", "LOCATED", "--without", "freeze_located"), "Leave it out"),
-    (("--method", "olora", "--after", "LOCATED"), "LoRA"),
+    (("--method", "olora", "--after", "LOCATED"), "adapter_config.json"),
     (("--neurons", "LOCATED", "--export", "gguf"), "merged, lora"),
     (("--method", "full", "--export", "merged"), "no other form"),
     (("--neurons", "LOCATED", "--patience", "2"), "--held-out"),

@@ -15,7 +15,7 @@ from tests.reference.evaluation import answer_logprob, answer_margin
 BOTH = pytest.mark.parametrize("name", ["smollm2", "gemma3"])
 
 
-def some(shots, limit=3, task="dg"):
+def some(shots, limit=2, task="dg"):
     spec = f"arithmetic/add:task={task},template=plain,shots={shots},max=9"
     return load_examples(spec, split="train", limit=limit)
 
@@ -41,11 +41,11 @@ def test_generation_equals_hf(name, request):
     model = request.getfixturevalue(name)
     texts = ["The capital of France is", "2+2=4\n3+5=", "春天来了，"]
     prompts = [model.tokenizer(text)["input_ids"] for text in texts]
-    got = generate(*read(model, prompts), max_new_tokens=[8] * 3, complete=[lambda text: False] * 3)
+    got = generate(*read(model, prompts), max_new_tokens=[5] * 3, complete=[lambda text: False] * 3)
     for prompt, ids in zip(prompts, got, strict=True):
         inputs = torch.tensor([prompt])
         whole = model.hf.generate(
-            inputs, attention_mask=torch.ones_like(inputs), do_sample=False, max_new_tokens=8
+            inputs, attention_mask=torch.ones_like(inputs), do_sample=False, max_new_tokens=5
         )
         assert whole[0, len(prompt) :].tolist()[: len(ids)] == ids
 

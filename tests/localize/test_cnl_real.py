@@ -23,8 +23,9 @@ def test_equals_the_plain_loop_in_three_layers(name, request):
     texts = [(e.prompt, e.delimiter, e.answer) for e in EXAMPLES]
     answers = [(list(a.ids), a.n_prompt) for a in tokenise_answers(model, texts)]
     assert max(len(ids) - n for ids, n in answers) > 1  # an answer of several tokens
-    expected = attribution_reference(exact, answers, layers=layers)[layers]
-    found = locate(model, EXAMPLES, "cnl", refine=False, batch_size=2).values[layers].double()
+    expected = attribution_reference(exact, answers, steps=8, layers=layers)[layers]
+    found = locate(model, EXAMPLES, "cnl", refine=False, steps=8, batch_size=2)
+    found = found.values[layers].double()
     error = (found - expected).abs().amax(1) / expected.abs().amax(1)
     assert error.max() < 1e-4
 

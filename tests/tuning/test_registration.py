@@ -30,8 +30,8 @@ KNOWN = "assert 'BRODMANN' in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING"
     "code",
     [
         f"import peft, brodmann; {KNOWN}",
-        f"import importlib.util, brodmann; importlib.util.find_spec('peft'); import peft; {KNOWN}",
-        f"import brodmann, transformers.integrations.peft, peft; {KNOWN}",
+        "import importlib.util, brodmann; importlib.util.find_spec('peft');"
+        f"import transformers.integrations.peft, peft; {KNOWN}",
     ],
 )
 def test_the_order_of_imports_does_not_matter(code):

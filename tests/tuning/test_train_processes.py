@@ -16,6 +16,7 @@ from tests.tuning import trained_together
 pytestmark = pytest.mark.xdist_group("launches")
 
 SCRIPT = trained_together.__file__
+LAUNCHED: dict[tuple[str, ...], Path] = {}
 ROWS = [
     {"prompt": f"{a} + {b} =", "answer": str(a + b)} for a in range(1, 24) for b in (a * 37 % 90,)
 ]
@@ -32,13 +33,15 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=[ACCELERATE, FSDP2], ids=["ddp", "fsdp2"])
+@pytest.fixture(params=[ACCELERATE, FSDP2], ids=["ddp", "fsdp2"])
 def together(place, tmp_path_factory, request) -> Path:
-    """What two processes saved."""
-    out = tmp_path_factory.mktemp("out")
-    done = launched(request.param, SCRIPT, place, out)
-    assert done.returncode == 0, done.stderr
-    return out
+    """What two processes saved; launched once, whatever the order of the tests."""
+    if request.param not in LAUNCHED:
+        out = tmp_path_factory.mktemp("out")
+        done = launched(request.param, SCRIPT, place, out)
+        assert done.returncode == 0, done.stderr
+        LAUNCHED[request.param] = out
+    return LAUNCHED[request.param]
 
 
 @pytest.mark.parametrize("kind", trained_together.KINDS)
