@@ -69,7 +69,7 @@ def place(tmp_path_factory) -> Path:
         hf, tokenizer = tiny_model("llama", seed=seed)
         hf.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
-    write_rows(folder / "rows.jsonl", ROWS)
+    write_rows(folder / "rows.jsonl", ROWS, scorer="integer")  # generates least
     return folder
 
 
