@@ -1,6 +1,7 @@
 """`brodmann tune` and `evaluate --adapter`, as the real command, on a tiny model."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -232,3 +233,19 @@ def test_a_set_or_an_adapter_of_another_model_is_refused(tuned, brodmann, place,
     result = brodmann("evaluate", *words, "--transfer", "arithmetic/add")
     assert result.returncode == 2
     assert "--adapter" in result.stderr
+
+
+def test_without_peft_the_line_says_what_to_install(
+    tuned, brodmann, place, located, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("brodmann.tuning.on_import.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "peft")
+    for result in (
+        brodmann(*tune(place, tmp_path / "out", "--neurons", located)),
+        brodmann(
+            *("evaluate", "--model", place / "model", "--data", place / "rows.jsonl"),
+            *("--adapter", tuned[0]),
+        ),
+    ):
+        assert result.returncode == 2
+        assert "pip install 'brodmann[tuning]'" in result.stderr

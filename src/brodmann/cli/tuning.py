@@ -45,6 +45,9 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
     Raises:
         InputError: options that do not go together; see the library's functions for the rest.
     """
+    from brodmann.tuning.on_import import check_peft
+
+    check_peft()
     from brodmann.cli.opening import open_model
     from brodmann.cli.processes import join
     from brodmann.cli.run_record import RunRecord

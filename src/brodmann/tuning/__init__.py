@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from brodmann.tuning.on_import import check_peft
+
 if TYPE_CHECKING:
     from brodmann.tuning.answers import training_rows
     from brodmann.tuning.config import NeuronTuningConfig, neuron_tuning
@@ -39,6 +41,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name's file and hand the name out: PEFT takes seconds to import."""
     if name not in _HOMES:
         raise AttributeError(f"module 'brodmann.tuning' has no attribute '{name}'")
+    check_peft()
     return getattr(import_module(f"brodmann.tuning.{_HOMES[name]}"), name)
 
 

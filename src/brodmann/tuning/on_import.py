@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from brodmann.errors import BrodmannError
+from brodmann.errors import BrodmannError, InputError
 
 
 def register_with_peft() -> None:
@@ -24,6 +24,19 @@ def register_with_peft() -> None:
         _register()
     elif not any(isinstance(finder, _AfterPeft) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AfterPeft())
+
+
+def check_peft() -> None:
+    """Ask for PEFT in one line, before something imports it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if "peft" not in sys.modules and find_spec("peft") is None:
+        raise InputError(
+            "Expected peft, which tuning and adapters need; it is not installed. Run: "
+            "pip install 'brodmann[tuning]'"
+        )
 
 
 class _AfterPeft(MetaPathFinder):
