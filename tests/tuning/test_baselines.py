@@ -17,7 +17,11 @@ CONV1D = ("gpt2",)
 NO_DENSE = ("mixtral",)
 
 
-@pytest.mark.parametrize("family", TINY_FAMILIES)
+KINDS = ("llama_bias", "gpt2", "phi3", "gemma2", "opt", "mixtral", "qwen3_moe")
+"""One family of each kind of MLP; every family is in test_layers and test_frozen_neurons."""
+
+
+@pytest.mark.parametrize("family", KINDS)
 def test_full_moves_everything(family):
     model = fresh(family)
     before = numbers(model.hf)
@@ -28,7 +32,7 @@ def test_full_moves_everything(family):
     assert all(changed.float().mean() > 0.99 for changed in moved(model.hf, before).values())
 
 
-@pytest.mark.parametrize("family", TINY_FAMILIES)
+@pytest.mark.parametrize("family", KINDS)
 def test_neurons_move_and_nothing_else(family):
     model = fresh(family)
     neurons = some_neurons(model)
@@ -71,7 +75,7 @@ def test_lora_of_some_layers_and_with_a_scale():
     assert prepared.trained.peft_config["default"].lora_alpha == 6
 
 
-@pytest.mark.parametrize("family", [f for f in TINY_FAMILIES if f not in NO_DENSE + CONV1D])
+@pytest.mark.parametrize("family", [f for f in KINDS if f not in NO_DENSE + CONV1D])
 def test_super_tuning_moves_about_as_many_as_asked_for(family):
     model = fresh(family)
     before, matrices = numbers(model.hf), mlp_matrices(model.hf)
