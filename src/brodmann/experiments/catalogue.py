@@ -1,0 +1,94 @@
+"""Every table and figure of both papers: what can be run, what it costs, what is not yet there."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from brodmann.errors import InputError
+from brodmann.experiments import cnl, dcsn
+from brodmann.experiments.experiment import EXPERIMENTS, Experiment
+
+READY, NOT_YET, NOTHING = "ready", "not yet", "nothing to measure"
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A table or figure that no experiment here makes.
+
+    Attributes:
+        status: "not yet", "nothing to measure", or the command that shows it.
+        title: what it shows.
+    """
+
+    status: str
+    title: str
+
+
+ELSEWHERE = {
+    "dcsn-figure-1": Elsewhere(NOTHING, "Illustration of the method"),
+    "dcsn-table-1": Elsewhere("brodmann data arithmetic/add-mul", "Examples of the data set"),
+    "dcsn-table-7": Elsewhere("brodmann data arithmetic/2op", "Number of samples"),
+    "cnl-figure-1": Elsewhere(NOTHING, "Illustration of fidelity and reliability"),
+    "cnl-figure-3": Elsewhere(NOTHING, "Illustration of the decoupling experiment"),
+    "cnl-section-3.1": Elsewhere(NOT_YET, "Fidelity of KN, tracing and circuits over paraphrases"),
+    "cnl-section-3.2": Elsewhere(NOT_YET, "Reliability of KN, ROME and circuits"),
+    "cnl-figure-2": Elsewhere(NOT_YET, "Success of edits at every layer"),
+    "cnl-section-4": Elsewhere(NOT_YET, "Decoupling knowledge from capability"),
+    "cnl-table-4": Elsewhere(NOT_YET, "Methods side by side: overlap, share, effect"),
+    "cnl-figure-8": Elsewhere(NOT_YET, "Other methods' neurons on other data"),
+}
+
+MINUTES: dict[str, int] = {}
+"""What preset cpu took on smollm2-135m, minutes on two cores that other jobs shared."""
+
+
+def load_experiments() -> dict[str, Experiment]:
+    """Return every experiment by id, in the papers' order."""
+    for package in (dcsn, cnl):
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    return {name: EXPERIMENTS.get(name) for name in sorted(EXPERIMENTS.names(), key=_place)}
+
+
+def find_experiment(name: str) -> Experiment:
+    """Return the experiment with an id.
+
+    Raises:
+        UnknownNameError: there is none with this name.
+        InputError: it is a table or figure that no experiment makes; the message says what does.
+    """
+    load_experiments()
+    if name in ELSEWHERE:
+        found = ELSEWHERE[name]
+        raise InputError(
+            f"Expected an experiment that can be run; {name} ({found.title}): {found.status}. "
+            "'brodmann reproduce list' shows what there is."
+        )
+    return EXPERIMENTS.get(name)
+
+
+def catalogue_rows() -> list[dict[str, Any]]:
+    """Return a row for each table and figure of both papers, in their order."""
+    ready = load_experiments()
+    rows = []
+    for name in sorted([*ready, *ELSEWHERE], key=_place):
+        paper, kind, number = name.split("-")
+        row: dict[str, Any] = {"id": name, "paper": paper, "place": f"{kind} {number}"}
+        if name in ready:
+            minutes = MINUTES.get(name)
+            cost = "" if minutes is None else f"{minutes} min"
+            row |= {"status": READY, "shows": ready[name].title, "cost": cost}
+            row |= {"needs": ready[name].needs}
+        else:
+            found = ELSEWHERE[name]
+            row |= {"status": found.status, "shows": found.title, "cost": "", "needs": ""}
+        rows.append(row)
+    return rows
+
+
+def _place(name: str) -> tuple[bool, str, float]:
+    """DCSN first; within a paper sections, tables, figures."""
+    paper, kind, number = name.split("-")
+    order = {"section": "a", "table": "b", "figure": "c"}
+    return paper != "dcsn", order[kind], float(number)

@@ -1,0 +1,112 @@
+"""Cells: one number of a table or figure each, with its interval, as a plain row.
+
+A cell says where it stands (``block``, ``row``, ``column``: the paper's words where the paper has
+it), what was measured (``value``, ``low``, ``high``, ``unit``, ``n``) and whatever belongs to it.
+Shares, rates and accuracies are fractions. ``extra`` marks what the paper does not have.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from brodmann.evaluate import Difference, Evaluation, bootstrap_interval
+
+Cell = Mapping[str, Any]
+Row = dict[str, Any]
+
+OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+"""How the papers write what our specs call by name."""
+
+AVERAGE = "Avg."
+
+
+def cell(
+    block: str,
+    row: str,
+    column: str,
+    value: float | None,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str,
+    n: int | None = None,
+    **more: Any,
+) -> Row:
+    """Return one number as a row."""
+    place = {"block": block, "row": row, "column": column}
+    return place | {"value": value, "low": low, "high": high, "unit": unit, "n": n} | more
+
+
+def accuracy_cell(block: str, row: str, column: str, found: Evaluation, **more: Any) -> Row:
+    """Return an accuracy with its Wilson interval, and the margin (nats) beside it."""
+    return cell(
+        block,
+        row,
+        column,
+        found.accuracy,
+        low=found.interval[0],
+        high=found.interval[1],
+        unit="accuracy",
+        n=found.n_independent,
+        chance=found.chance,
+        majority=found.majority,
+        margin=found.margin,
+        margin_low=found.margin_interval[0],
+        margin_high=found.margin_interval[1],
+        format_rate=found.format_rate,
+        **more,
+    )
+
+
+def average_cell(block: str, row: str, found: Sequence[Evaluation], **more: Any) -> Row:
+    """Return the mean accuracy of several evaluations with its bootstrap interval.
+
+    Each evaluation weighs the same. Examples of one expression are drawn together.
+    """
+    weights = [1 / len(one.rows) for one in found for _ in one.rows]
+    scale = len(weights) / len(found)  # so that the mean over all rows is the mean of means
+    values = [v for one in found for v in one.column("correct")]
+    low, high = bootstrap_interval(
+        [value * weight * scale for value, weight in zip(values, weights, strict=True)],
+        groups=[unit for one in found for unit in units(one)],
+    )
+    mean = sum(one.accuracy for one in found) / len(found)
+    margin = sum(one.margin for one in found) / len(found)
+    n = sum(one.n_independent for one in found)
+    about = {"chance": sum(one.chance for one in found) / len(found), "margin": margin}
+    return cell(
+        block, row, AVERAGE, mean, low=low, high=high, unit="accuracy", n=n, **about, **more
+    )
+
+
+def change_cell(
+    block: str, row: str, column: str, change: Difference, unit: str = "change", **more: Any
+) -> Row:
+    """Return a paired difference with its interval."""
+    low, high = change.interval
+    return cell(
+        block,
+        row,
+        column,
+        change.mean,
+        low=low,
+        high=high,
+        unit=unit,
+        n=change.n,
+        p=change.p,
+        **more,
+    )
+
+
+def units(found: Evaluation) -> list[str]:
+    """Name what each example of an evaluation counts as: its expression, or its prompt."""
+    return [str(row.get("expression", row["prompt"])) for row in found.rows]
+
+
+def find(cells: Sequence[Cell], **wanted: Any) -> list[Cell]:
+    """Return the cells whose entries are as given."""
+    return [one for one in cells if all(one.get(key) == value for key, value in wanted.items())]
+
+
+def only(cells: Sequence[Cell], **wanted: Any) -> Cell | None:
+    """Return the first such cell, or None."""
+    return next(iter(find(cells, **wanted)), None)

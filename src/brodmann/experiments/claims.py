@@ -1,0 +1,72 @@
+"""What a table's numbers say of a claim that was stated before: a pure function of its cells.
+
+Every verdict compares an interval with a level, so that "undecided at this size" is an answer.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from brodmann.experiments.cells import Cell
+from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
+
+Judged = tuple[str, str, str]
+"""Name of the claim, verdict, and a sentence with the numbers."""
+
+
+def above(claim: str, found: Cell | None, level: float, because: str) -> Judged:
+    """Judge "it is more than ``level``": by which side of it the whole interval lies.
+
+    Args:
+        claim: its name.
+        found: the cell that decides it; None where it could not be measured.
+        level: the claim holds above it.
+        because: what was measured, in words; the numbers are put behind.
+    """
+    low, high = (None, None) if found is None else (found["low"], found["high"])
+    if found is None or low is None or high is None or found["value"] is None:
+        return claim, UNDECIDED, f"{because}: not measured."
+    verdict = SUPPORTED if low > level else NOT_SUPPORTED if high <= level else UNDECIDED
+    return claim, verdict, f"{because}: {told(found)}, to be compared with {level:g}."
+
+
+def below(claim: str, found: Cell | None, level: float, because: str) -> Judged:
+    """Judge "it is less than ``level``", as :func:`above` does."""
+    low, high = (None, None) if found is None else (found["low"], found["high"])
+    if found is None or low is None or high is None or found["value"] is None:
+        return claim, UNDECIDED, f"{because}: not measured."
+    verdict = SUPPORTED if high < level else NOT_SUPPORTED if low >= level else UNDECIDED
+    return claim, verdict, f"{because}: {told(found)}, to be compared with {level:g}."
+
+
+def unless_at_floor(judged: Judged, base: Sequence[Cell]) -> Judged:
+    """Withhold a verdict about a loss where the model cannot do the task to begin with.
+
+    Args:
+        judged: the verdict.
+        base: accuracies of the model as it is; the claim is open where none is above chance.
+    """
+    able = [one for one in base if one["low"] is not None and one["low"] > one.get("chance", 0)]
+    if able or judged[1] == SUPPORTED:
+        return judged
+    tops = ", ".join(f"{one['column']} {one['value']:.2f}" for one in base)
+    reason = f"{judged[2]} The model as it is is not above chance ({tops}), so nothing can be lost."
+    return judged[0], UNDECIDED, reason
+
+
+def told(found: Cell) -> str:
+    """Write a cell's value with its interval."""
+    value, low, high = (found[key] for key in ("value", "low", "high"))
+    if value is None or math.isnan(value):
+        return "no value"
+    signed = "+" if found["unit"] in ("change", "margin", "nats") else ""
+    text = f"{value:{signed}.3f}"
+    return text if low is None else f"{text} [{low:{signed}.3f}, {high:{signed}.3f}]"
+
+
+def verdict_rows(judged: Sequence[Judged], claims: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of the table ``verdict``: each claim in words, its verdict and why."""
+    return [
+        {"claim": name, "statement": claims[name], "verdict": verdict, "because": because}
+        for name, verdict, because in judged
+    ]

@@ -1,0 +1,94 @@
+"""Erase a set, and random sets of the same size, and see what each does to some answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from brodmann.evaluate import (
+    Difference,
+    Evaluation,
+    Permutation,
+    paired_difference,
+    permutation_p,
+    random_sets,
+)
+from brodmann.experiments.cells import units
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.workbench import Workbench
+from brodmann.neurons import NeuronSet
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """Answers to the same examples: with nothing erased, a located set, and random ones.
+
+    Attributes:
+        base: of the model as it is.
+        located: with the located set erased.
+        random: with each random set erased.
+    """
+
+    base: Evaluation
+    located: Evaluation
+    random: Sequence[Evaluation]
+
+    def change(self, measure: str = "correct") -> Difference:
+        """What erasing the located set changes."""
+        return self.located.change_from(self.base, measure)
+
+    def random_changes(self, measure: str = "correct") -> list[float]:
+        """What erasing each random set changes."""
+        before = self.base.column(measure)
+        return [(sum(one.column(measure)) - sum(before)) / len(before) for one in self.random]
+
+    def standing(self, measure: str = "correct") -> Permutation:
+        """Where the located set's harm stands among that of the random sets."""
+        harm = [-change for change in self.random_changes(measure)]
+        return permutation_p(-self.change(measure).mean, harm)
+
+    def random_mean(self, measure: str = "correct") -> list[float]:
+        """For each example, the mean over the random sets."""
+        columns = [one.column(measure) for one in self.random]
+        return [sum(values) / len(values) for values in zip(*columns, strict=True)]
+
+
+def erase_and_compare(
+    bench: Workbench,
+    neurons: NeuronSet,
+    sample: Sample,
+    *,
+    draws: int,
+    match: str = "layer",
+    seed: int = 0,
+) -> Erasure:
+    """Erase a set and random sets of its size, each matched per layer.
+
+    Args:
+        bench: the model.
+        neurons: the located set.
+        sample: what to answer.
+        draws: random sets.
+        match: see :func:`brodmann.evaluate.random_sets`.
+        seed: of the random sets.
+    """
+    drawn = random_sets(neurons, draws, match, seed=seed) if len(neurons) else []
+    return Erasure(
+        bench.answers(sample),
+        bench.answers(sample, neurons),
+        [bench.answers(sample, one) for one in drawn],
+    )
+
+
+def beyond_random(erasures: Sequence[Erasure], measure: str = "correct") -> Difference | None:
+    """Return what located sets change beyond the mean of their random ones, over all examples.
+
+    Negative: the located sets do more harm. The interval is over examples (expressions); None
+    without random sets.
+    """
+    drawn = [one for one in erasures if one.random]
+    if not drawn:
+        return None
+    return paired_difference(
+        [value for one in drawn for value in one.random_mean(measure)],
+        [value for one in drawn for value in one.located.column(measure)],
+        groups=[unit for one in drawn for unit in units(one.base)],
+    )

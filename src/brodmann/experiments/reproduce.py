@@ -1,0 +1,122 @@
+"""`reproduce`: run an experiment of a paper on a model, judge its claims, and write the result."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from brodmann.environment import environment, peak_device_memory_bytes, peak_memory_bytes
+from brodmann.errors import InputError, UnknownNameError
+from brodmann.experiments.claims import verdict_rows
+from brodmann.experiments.experiment import PRESETS, Experiment, Tables
+from brodmann.experiments.partial import say
+from brodmann.experiments.workbench import Workbench, settings_of
+from brodmann.storage import check_new_folder, new_folder, plain, read_json, write_json, write_rows
+
+CACHE = "cache"
+"""The folder, in that of all results, with what several experiments share."""
+
+
+def reproduce(
+    experiment: Experiment,
+    preset: str,
+    bench: Workbench,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    finish: Callable[[Path], object] | None = None,
+) -> Path:
+    """Run an experiment on a model and write ``out/MODEL/ID``.
+
+    The folder holds ``run.json``, ``results.json`` (the tables, the verdicts among them) and a
+    parquet file for each table.
+
+    Args:
+        experiment: what to run.
+        preset: its size, out of :data:`brodmann.experiments.experiment.PRESETS`.
+        bench: the model, with its cache: an interrupted run goes on from there.
+        out: the folder of all results.
+        resume: keep a result that is there, if it is of the same model and values.
+        overwrite: replace a result that is there.
+        finish: called with the new folder before it takes its name.
+
+    Raises:
+        UnknownNameError: no such preset.
+        InputError: the folder exists, and neither flag is given; or it holds something else.
+    """
+    config = config_of(experiment, preset)
+    folder = out / folder_name(bench.name) / experiment.id
+    if resume and (folder / "run.json").exists():
+        _check_same(folder, experiment, preset, bench)
+        return folder
+    check_new_folder(folder, overwrite)
+    start = time.perf_counter()
+    say(f"{experiment.id} on {bench.name}, preset {preset}: {experiment.title}")
+    tables = experiment.run(config, bench)
+    claims = dict(experiment.claims)
+    tables["verdict"] = verdict_rows(experiment.judge(tables, config), claims)
+    about = _about(experiment, preset, config) | settings_of(bench)
+    about["wall_seconds"] = round(time.perf_counter() - start, 2)
+    about["memory"] = {"host": peak_memory_bytes(), "device": peak_device_memory_bytes()}
+    with new_folder(folder, overwrite) as new:
+        _write(new, tables, about)
+        if finish is not None:
+            finish(new)
+    return folder
+
+
+def config_of(experiment: Experiment, preset: str) -> Any:
+    """Return the values of a preset.
+
+    Raises:
+        UnknownNameError: no such preset.
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    return experiment.presets[preset]
+
+
+def folder_name(model: str) -> str:
+    """Return what the folder of a model's results is called."""
+    return re.sub(r"[^\w.-]+", "-", model.strip("/")).strip("-.") or "model"
+
+
+def _write(folder: Path, tables: Tables, about: dict[str, Any]) -> None:
+    for name, rows in tables.items():
+        if rows:
+            write_rows(folder / f"{name}.parquet", [plain(row) for row in rows])
+    write_json(folder / "results.json", tables)
+    write_json(folder / "run.json", about)
+
+
+def _about(experiment: Experiment, preset: str, config: Any) -> dict[str, Any]:
+    return {
+        "experiment": experiment.id,
+        "title": experiment.title,
+        "paper": experiment.paper,
+        "place": experiment.place,
+        "preset": preset,
+        "config": dataclasses.asdict(config),
+        "environment": environment(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _check_same(folder: Path, experiment: Experiment, preset: str, bench: Workbench) -> None:
+    """Refuse to pass off one result as another."""
+    run = read_json(folder / "run.json")
+    wanted = {
+        "experiment": experiment.id,
+        "config": plain(dataclasses.asdict(config_of(experiment, preset))),
+        "fingerprint": bench.fingerprint,
+    }
+    other = [name for name, value in wanted.items() if run.get(name) != value]
+    if other:
+        raise InputError(
+            f"Expected the result of {experiment.id} with preset {preset} in {folder}; it differs "
+            f"in {', '.join(other)}. Write --overwrite, or give another --out."
+        )

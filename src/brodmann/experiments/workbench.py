@@ -1,0 +1,213 @@
+"""`Workbench`: one model, and what was measured on it, each thing once.
+
+Several tables ask for the same scores and answers. Everything long is kept in a folder under a
+key that holds all that decides it: the model's weights, the very examples, the method and its
+options. So a run that was interrupted goes on, and an experiment that shares work with another
+does it only once.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from brodmann.data import DataSpec, Example, load_examples
+from brodmann.data.registry import DATASETS
+from brodmann.evaluate import Evaluation, collateral, evaluate, neutral_texts, read_neutral
+from brodmann.evaluate.collateral import Neutral
+from brodmann.experiments.partial import say
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.tune_once import Training, pairs_digest, tune_once
+from brodmann.interventions import erased
+from brodmann.localize import locate
+from brodmann.models import LanguageModel, load_model
+from brodmann.neurons import NeuronScores, NeuronSet
+from brodmann.storage import new_folder, plain, read_json, write_json
+
+
+class Workbench:
+    """A model and what has been measured on it.
+
+    Args:
+        name: of the model, as :func:`brodmann.load_model` takes it.
+        cache: the folder that keeps what is measured.
+        device: where to run; ``"auto"`` spreads the layers.
+        dtype: what to compute in.
+        data_dir: a folder with the public data sets, for specs that read one (``dir=``).
+        batch_size: examples of a batch, or ``"auto"``.
+        allow_code_execution: let model-written programs be run where they are scored by tests.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cache: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        data_dir: Path | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        allow_code_execution: bool = False,
+    ) -> None:
+        self.name = name
+        self.cache = cache
+        self.data_dir = data_dir
+        self.batch_size: int | Literal["auto"] = batch_size
+        self.allow_code_execution = allow_code_execution
+        self._device = device
+        self._dtype = dtype
+        self._model: LanguageModel | None = None
+        self._examples: dict[Sample, list[Example]] = {}
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model as it is."""
+        if self._model is None:
+            self._model = self._open()
+        return self._model
+
+    def examples(self, sample: Sample) -> list[Example]:
+        """Return the examples of a sample."""
+        if sample not in self._examples:
+            spec = self._placed(sample.spec)
+            self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
+        return self._examples[sample]
+
+    def scores(self, sample: Sample, method: str = "dcsn", **options: Any) -> NeuronScores:
+        """Score every neuron on a sample; see :func:`brodmann.locate`."""
+        examples = self.examples(sample)
+        key = {"scores": self._digest(examples), "method": method, "options": options}
+        folder = self.cache / f"scores-{self._name(key)}"
+        if not folder.exists():
+            say(f"{self.name}: locating ({method}) on {len(examples)} x {sample.spec}")
+            with new_folder(folder) as new:
+                found = locate(self.model, examples, method, batch_size=self.batch_size, **options)
+                found.write_into(new)
+                write_json(new / "key.json", self._key(key))
+        return NeuronScores.load(folder)
+
+    def answers(self, sample: Sample, without: NeuronSet | None = None) -> Evaluation:
+        """Let the model answer a sample, as it is or with neurons erased."""
+        examples = self.examples(sample)
+        key = {"answers": self._digest(examples), "without": pairs_digest(without)}
+        rows = self.piece(key, lambda: self._answers(self.model, examples, without))
+        return Evaluation.from_rows(rows)
+
+    def neutral(self, without: NeuronSet) -> dict[str, Any]:
+        """Read neutral text with neurons erased; :class:`brodmann.evaluate.Collateral` as JSON."""
+        key = {"neutral": list(neutral_texts()), "without": pairs_digest(without)}
+        return self.piece(
+            key,
+            lambda: collateral(
+                self.model, lambda: erased(self.model, without), self._neutral
+            ).to_dict(),
+        )
+
+    def tuned(
+        self, training: Training, tests: Sequence[Sample]
+    ) -> tuple[dict[str, Any], dict[Sample, Evaluation]]:
+        """Tune the model as it is, measure it, and leave it as it was.
+
+        Args:
+            training: what to train on what.
+            tests: what to measure behind it.
+
+        Returns:
+            What :func:`brodmann.experiments.tune_once.tune_once` tells of the training, and the
+            tuned model's answers.
+        """
+        lists = [self.examples(test) for test in tests]
+        train = self.examples(training.sample)
+        key: dict[str, Any] = {"tuned": training.to_dict(), "train": self._digest(train)}
+        key["tests"] = [self._digest(examples) for examples in lists]
+
+        def make() -> dict[str, Any]:
+            say(f"{self.name}: tuning by {training.method} on {training.sample.spec}")
+            model, self._model = self.model, None  # its weights change; the next use opens it anew
+            told = tune_once(model, training, train)
+            return {"told": told, "rows": [self._answers(model, examples) for examples in lists]}
+
+        made = self.piece(key, make)
+        measured = (Evaluation.from_rows(rows) for rows in made["rows"])
+        return made["told"], dict(zip(tests, measured, strict=True))
+
+    def piece(self, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """Return what is kept under a key; if there is nothing, make it and keep it.
+
+        Args:
+            key: everything that decides the value besides the model, in JSON types.
+            make: makes the value, in JSON types.
+        """
+        path = self.cache / f"{self._name(key)}.json"
+        if not path.exists():
+            write_json(path, {"key": self._key(key), "value": make()})
+        return read_json(path)["value"]
+
+    def close(self) -> None:
+        """Let go of the model; it is opened again when it is needed."""
+        self._model = None
+        self.__dict__.pop("_neutral", None)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the model's weights."""
+        return self.model.fingerprint
+
+    @cached_property
+    def _neutral(self) -> Neutral:
+        return read_neutral(self.model, neutral_texts())
+
+    def _open(self) -> LanguageModel:
+        if self._device == "auto":
+            return load_model(self.name, dtype=self._dtype, device_map="auto")
+        return load_model(self.name, dtype=self._dtype, device=self._device)
+
+    def _answers(
+        self, model: LanguageModel, examples: Sequence[Example], without: NeuronSet | None = None
+    ) -> list[dict[str, Any]]:
+        with erased(model, without) if without is not None else nullcontext():
+            found = evaluate(
+                model,
+                examples,
+                batch_size=self.batch_size,
+                progress=False,
+            )
+        return [dict(row) for row in found.rows]
+
+    def _placed(self, text: str) -> DataSpec:
+        spec = DataSpec.parse(text)
+        reads_folder = spec.kind == "named" and "dir" in DATASETS.get(spec.name).options
+        if self.data_dir is None or not reads_folder or "source" in spec.options:
+            return spec
+        return spec.with_defaults(dir=str(self.data_dir))
+
+    def _digest(self, examples: Sequence[Example]) -> str:
+        texts = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+    def _key(self, key: Mapping[str, Any]) -> dict[str, Any]:
+        model = {"model": self.fingerprint, "dtype": str(self.model.dtype)}
+        return plain({**model, **key})
+
+    def _name(self, key: Mapping[str, Any]) -> str:
+        text = json.dumps(self._key(key), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def settings_of(bench: Workbench) -> dict[str, Any]:
+    """What a result's provenance says of the model."""
+    model = bench.model
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "architecture": model.architecture.name,
+        "quantisation": model.quantisation,
+        "layers": model.n_layers,
+        "neurons": model.n_neurons_total,
+        "parameters": sum(parameter.numel() for parameter in model.hf.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+    }
