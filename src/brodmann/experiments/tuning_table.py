@@ -5,26 +5,20 @@ that an interrupted table goes on where it was.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from brodmann.data import Example, load_examples
-from brodmann.errors import RunError
-from brodmann.evaluate import Evaluation, evaluate
+from brodmann.evaluate import Evaluation
 from brodmann.evaluate.transfer import transfer_rows
-from brodmann.experiments.partial import Partial, say
-from brodmann.experiments.tune_method import MethodOptions, prepare
+from brodmann.experiments.learning_rate import best_rate
+from brodmann.experiments.partial import Partial
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.tune_once import Training
 from brodmann.experiments.tuning_summary import summary_rows
-from brodmann.localize import locate
-from brodmann.models import LanguageModel, load_model
+from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
-from brodmann.tuning.answers import training_rows
-from brodmann.tuning.train_settings import TrainSettings
-from brodmann.tuning.training import train
 
 HELD_OUT = 32
 """Training examples that are held out: their loss chooses each method's learning rate."""
@@ -43,7 +37,8 @@ class TuningTableConfig:
         n_located: examples it is located on.
         n_train: examples to train on.
         n_test: examples of each spec to measure on; the same for all seeds and methods.
-        seeds: of the training examples, their order, and the random neurons.
+        seeds: of the order of the training examples, the random neurons, and where LoRA begins.
+            The examples themselves are the same: another split would train on test expressions.
         steps: of the optimiser, for every method.
         batch_size: rows of a step.
         rank: of LoRA.
@@ -104,127 +99,38 @@ def run(config: TuningTableConfig, folder: Path, *, resume: bool = False) -> Tun
         folder: for the finished pieces.
         resume: go on with what the folder holds.
     """
-    partial = Partial(folder, dataclasses.asdict(config), resume=resume, plan={})
-    tests = {
-        spec: load_examples(spec, split="test", limit=config.n_test, seed=0)
-        for spec in (config.fit, *config.others)
-    }
-    base = _evaluations(partial.piece("base", lambda: _measured(load_model(config.model), tests)))
-    located = {
-        s: partial.piece(f"located/{s}", lambda s=s: _located(config, s)) for s in config.seeds
-    }
+    Partial(folder, dataclasses.asdict(config), resume=resume, plan={})  # refuses other work
+    bench = Workbench(config.model, folder / "measured")
+    tests = [Sample(spec, "test", config.n_test) for spec in (config.fit, *config.others)]
+    base = {test.spec: bench.answers(test) for test in tests}
+    located = bench.scores(Sample(config.fit, "train", config.n_located), target="first").select(
+        sigma=config.sigma
+    )
     rows: list[dict[str, Any]] = []
     answers: dict[str, list[dict[str, Evaluation]]] = {method: [] for method in config.methods}
     for method in config.methods:
-        rate = partial.piece(f"rate/{method}", lambda m=method: _best_rate(config, m, located))
+        first = _training(config, method, config.seeds[0], located)
+        rates = config.rates.get(method.partition(":")[0], config.rates["default"])
+        lr, _ = best_rate(bench, first, rates)
         for seed in config.seeds:
-            say(f"tuning by {method}, seed {seed}, lr {rate['lr']:g}")
-            made = partial.piece(
-                f"tuned/{method}/{seed}",
-                lambda m=method, s=seed, r=rate: _tuned(config, m, s, r["lr"], located[s], tests),
-            )
-            answers[method].append(_evaluations(made.pop("measured")))
+            training = dataclasses.replace(first, seed=seed, lr=lr)
+            told, measured = bench.tuned(training, tests)
+            answers[method].append({test.spec: found for test, found in measured.items()})
             compared = transfer_rows(base, answers[method][-1], config.fit)
-            rows += [{"method": method, "seed": seed, **made, **row} for row in compared]
+            about = {"method": method, "seed": seed, "lr": lr}
+            rows += [{**about, **told, **row} for row in compared]
     return TuningTable(rows, summary_rows(config.fit, base, answers))
 
 
-def _tuned(
-    config: TuningTableConfig,
-    method: str,
-    seed: int,
-    lr: float,
-    located: Sequence[Sequence[int]],
-    tests: Mapping[str, Sequence[Example]],
-) -> dict[str, Any]:
-    model = load_model(config.model)
-    found = _train(config, model, method, seed, lr, located)
-    return found | {"lr": lr, "measured": _measured(model, tests)}
-
-
-def _train(
-    config: TuningTableConfig,
-    model: LanguageModel,
-    method: str,
-    seed: int,
-    lr: float,
-    located: Sequence[Sequence[int]],
-) -> dict[str, Any]:
-    """Prepare and train; the model is changed."""
-    examples = _examples(config, seed)
-    neurons = NeuronSet.from_pairs(
-        [(layer, neuron) for layer, neuron in located],
-        model.n_layers,
-        model.n_neurons,
-        real=model.real,
-        provenance={"fingerprint": model.fingerprint, "method": "dcsn"},
-    )
-    name, _, mode = method.partition(":")
-    options = MethodOptions(
-        neurons=neurons, seed=seed, rank=config.rank, without=mode or "freeze_located"
-    )
-    prepared = prepare(name, model, options)
-    settings = TrainSettings(
-        lr=lr,
-        max_steps=config.steps,
+def _training(config: TuningTableConfig, method: str, seed: int, located: NeuronSet) -> Training:
+    return Training(
+        method=method,
+        sample=Sample(config.fit, "train", config.n_train + HELD_OUT),
+        neurons=located,
+        lr=config.rates["default"][0],
+        steps=config.steps,
         batch_size=config.batch_size,
         seed=seed,
-        warmup_ratio=0.1,
-        eval_every=config.steps,
+        rank=config.rank,
+        held_out=HELD_OUT,
     )
-    held_out = training_rows(model, examples[config.n_train :])
-    with TemporaryDirectory() as folder:
-        result = train(
-            model,
-            prepared.trained,
-            training_rows(model, examples[: config.n_train]),
-            settings,
-            Path(folder),
-            eval_rows=held_out,
-            callbacks=prepared.callbacks,
-            extra_loss=prepared.extra_loss,
-        )
-    return {
-        "neurons": len(neurons),
-        "trained_parameters": prepared.trained_parameters,
-        "seconds": result.seconds,
-        "held_out_loss": result.history[-1]["eval_loss"],
-        "note": prepared.note,
-    }
-
-
-def _best_rate(
-    config: TuningTableConfig, method: str, located: Mapping[int, Sequence[Sequence[int]]]
-) -> dict[str, Any]:
-    rates = config.rates.get(method.partition(":")[0], config.rates["default"])
-    tried, seed = {}, config.seeds[0]
-    for lr in rates:
-        say(f"learning rate of {method}: trying {lr:g}")
-        try:
-            found = _train(config, load_model(config.model), method, seed, lr, located[seed])
-            tried[lr] = found["held_out_loss"]
-        except RunError:  # the loss is no number any more: too fast
-            tried[lr] = math.inf
-    best = min(tried, key=lambda lr: tried[lr])
-    return {"lr": best, "held_out_loss": {f"{lr:g}": loss for lr, loss in tried.items()}}
-
-
-def _located(config: TuningTableConfig, seed: int) -> list[tuple[int, int]]:
-    """The neurons of a seed's training examples, by the papers' rule."""
-    examples = _examples(config, seed)[: config.n_located]
-    scores = locate(load_model(config.model), examples, method="dcsn", target="first")
-    return list(scores.select(sigma=config.sigma))
-
-
-def _examples(config: TuningTableConfig, seed: int) -> list[Example]:
-    return load_examples(config.fit, split="train", limit=config.n_train + HELD_OUT, seed=seed)
-
-
-def _measured(
-    model: LanguageModel, tests: Mapping[str, Sequence[Example]]
-) -> dict[str, list[Mapping[str, Any]]]:
-    return {spec: list(evaluate(model, examples).rows) for spec, examples in tests.items()}
-
-
-def _evaluations(measured: Mapping[str, Any]) -> dict[str, Evaluation]:
-    return {spec: Evaluation.from_rows(rows) for spec, rows in measured.items()}
