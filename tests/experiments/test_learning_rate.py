@@ -11,10 +11,11 @@ from brodmann.experiments.learning_rate import best_rate
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.tune_once import Training
 from brodmann.experiments.tuning_table import TuningTableConfig, _training
+from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
 
-class Losses:
+class Losses(Workbench):
     """A bench whose trainings end with known losses."""
 
     def __init__(self, losses):
