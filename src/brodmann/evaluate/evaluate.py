@@ -5,9 +5,11 @@ the gold answer, the likelihood of every option, and the greedy continuation.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from brodmann.data.example import Example
+from brodmann.evaluate.code import CodeScorer, check_may_run
 from brodmann.evaluate.evaluation import Evaluation
 from brodmann.evaluate.generation import decode, generate
 from brodmann.evaluate.likelihood import Likelihood, choice_likelihoods
@@ -27,13 +29,15 @@ def evaluate(
     batch_size: int | Literal["auto"] = "auto",
     max_new_tokens: int | None = None,
     chat_template: str = "off",
+    allow_code_execution: bool = False,
     progress: bool | None = None,
 ) -> Evaluation:
     """Let a model answer examples, as it is or inside an intervention.
 
     Free answers ("integer", "number", "text") are generated greedily; closed questions ("choice":
     options, yes or no, labels) are answered by the option of largest log-probability, and a tie
-    goes to a wrong option. Outputs are the same, up to rounding, whatever the batches.
+    goes to a wrong option. Programs ("code") are generated, and judged by running their tests.
+    Outputs are the same, up to rounding, whatever the batches.
 
     Args:
         model: the model.
@@ -44,13 +48,19 @@ def evaluate(
             longest option) has, and the scorer's room beyond.
         chat_template: "auto" asks in the tokenizer's chat form; see
             :func:`brodmann.models.tokens.tokenise_answers`.
+        allow_code_execution: run programs that the model writes, each in a locked-down child
+            process (:mod:`brodmann.evaluate.sandbox`). Examples of code need it.
         progress: True or False shows or hides the bar; None leaves it to the terminal.
 
     Raises:
-        InputError: when there are no examples, or an argument is off.
+        InputError: when there are no examples, an argument is off, or programs would have to run
+            and may not.
         DataError: when an example cannot be tokenised or scored; the message says which.
+        RunError: when programs may run and cannot be locked down here.
     """
     questions = make_questions(model, examples, scorer, max_new_tokens, chat_template)
+    programs = [asked.example for asked in questions if isinstance(asked.scorer, CodeScorer)]
+    check_may_run(programs, allow_code_execution)
     lengths = [question.length for question in questions]
     plan = plan_reading(model, [question.prompt for question in questions], lengths, batch_size)
     rows: list[dict[str, Any]] = [{} for _ in questions]
@@ -72,7 +82,7 @@ def _answer(model: LanguageModel, batch: Sequence[Question]) -> list[dict[str, A
         reading,
         logits,
         max_new_tokens=[question.max_new_tokens for question in batch],
-        complete=[question.scorer.complete for question in batch],
+        complete=[partial(asked.scorer.is_complete, asked.example) for asked in batch],
     )
     outputs = [decode(model.tokenizer, ids) for ids in generated]
     return [_row(*answered) for answered in zip(batch, outputs, likelihoods, strict=True)]
@@ -81,23 +91,23 @@ def _answer(model: LanguageModel, batch: Sequence[Question]) -> list[dict[str, A
 def _row(question: Question, output: str, likelihoods: list[Likelihood]) -> dict[str, Any]:
     """Score one answered question."""
     example, scorer = question.example, question.scorer
-    parsed = scorer.parse(output, example.choices)
+    judged = scorer.judge(example, output)
     row: dict[str, Any] = {
         "prompt": example.prompt,
         "answer": example.answer,
         "scorer": scorer.name,
         "output": output,
-        "parsed": parsed,
-        "format_ok": parsed is not None,
+        "parsed": judged.parsed,
+        "format_ok": judged.parsed is not None,
         "logprob": likelihoods[question.gold].logprob,
         "n_tokens": len(question.continuations[question.gold]),
         "chance": scorer.chance(example.choices),
     }
     if scorer.by_likelihood:
-        row |= _closed(question, likelihoods, parsed)
+        row |= _closed(question, likelihoods, judged.parsed)
     else:
-        correct = parsed == scorer.parse(example.answer, ())
-        row |= {"predicted": parsed, "correct": correct, "margin": likelihoods[0].margin}
+        row |= {"predicted": judged.parsed, "correct": judged.correct}
+        row |= {"margin": likelihoods[0].margin}
     return row | {name: example.meta[name] for name in _KEPT_META if name in example.meta}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from brodmann.data.example import Example
 from brodmann.registry import Registry
 
 Parse = Callable[[str, Sequence[str]], str | None]
@@ -17,6 +18,21 @@ _NUMBER = re.compile(
 _MAY_GO_ON = re.compile(r"(?:,\d{0,2}|\.)?")
 _NEXT_QUESTION = re.compile(r"\n\s*(?:question|q|problem|问题|问)\s*[:：]", re.IGNORECASE)
 _MARK = "####"
+_OPENING_FENCE = re.compile(r"\A\s*```[\w+-]*\n+")
+_CODE_END = re.compile(r"\n[ \t]*\n|```")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a continuation.
+
+    Attributes:
+        parsed: the answer it gives in normal form; None when there is none.
+        correct: whether it is right.
+    """
+
+    parsed: str | None
+    correct: bool
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,15 @@ class Scorer:
     def chance(self, choices: Sequence[str]) -> float:
         """The accuracy of guessing: one in the number of choices; 0 for free answers."""
         return 1 / len(choices) if self.by_likelihood else 0.0
+
+    def is_complete(self, example: Example, output: str) -> bool:
+        """Tell whether the continuation so far settles the answer."""
+        return self.complete(output)
+
+    def judge(self, example: Example, output: str) -> Judgement:
+        """Say what a continuation answers, and whether it is the gold answer."""
+        parsed = self.parse(output, example.choices)
+        return Judgement(parsed, parsed == self.parse(example.answer, ()))
 
 
 SCORERS: Registry[Scorer] = Registry("scorer")
@@ -99,6 +124,26 @@ def line_is_complete(text: str) -> bool:
     return "\n" in text.lstrip()
 
 
+def code_text(text: str, choices: Sequence[str] = ()) -> str | None:
+    """Return the code up to a blank line or a closing fence, with single spaces as white space.
+
+    An opening fence (three backticks, with a language or not) in front is skipped.
+    """
+    words = _code_block(text)[0].split()
+    return " ".join(words) or None
+
+
+def code_text_is_complete(text: str) -> bool:
+    """Tell whether a blank line or a closing fence has ended the code."""
+    return _code_block(text)[1]
+
+
+def _code_block(text: str) -> tuple[str, bool]:
+    """Return the first block of code, and whether it has ended."""
+    block, *rest = _CODE_END.split(_OPENING_FENCE.sub("", text.lstrip("\n")), maxsplit=1)
+    return block, bool(rest) and bool(block.strip())
+
+
 def choice(text: str, choices: Sequence[str] = ()) -> str | None:
     """Return the option that the text begins with, whatever its case; the longest if several do.
 
@@ -138,4 +183,5 @@ def _normal(written: str) -> str:
 SCORERS.add("integer", Scorer("integer", integer, integer_is_complete, room=4))
 SCORERS.add("number", Scorer("number", number, number_is_complete, room=256))
 SCORERS.add("text", Scorer("text", line, line_is_complete, room=4))
+SCORERS.add("code_text", Scorer("code_text", code_text, code_text_is_complete, room=16))
 SCORERS.add("choice", Scorer("choice", choice, _never, room=0, by_likelihood=True))
