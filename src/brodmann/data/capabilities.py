@@ -1,9 +1,10 @@
 """Families of capabilities: the data specs that a map compares with each other."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from brodmann.data.arithmetic.expressions import OPERATORS
+from brodmann.data.families import TASK_SETS
 from brodmann.data.load import canonical_spec
 from brodmann.data.spec import DataSpec, read_value
 from brodmann.errors import DataError, InputError
@@ -22,14 +23,37 @@ def _arithmetic(spec: DataSpec) -> dict[str, DataSpec]:
     return {name: DataSpec(spec.name, name, spec.options) for name in OPERATORS}
 
 
+@FAMILIES.register("capabilities")
+def _capabilities(spec: DataSpec) -> dict[str, DataSpec]:
+    """One set of each family: those that cnl.txt (Tables 2 and 3) enhances and erases."""
+    return _sets(("gsm8k", "code25k", "emotion"), spec)
+
+
+def _sets(names: Iterable[str], spec: DataSpec) -> dict[str, DataSpec]:
+    return {name: DataSpec(name, "", spec.options) for name in names}
+
+
+def _members(family: str) -> Family:
+    """Return the family of all named sets that are declared as members of it."""
+    tasks = (task for task in TASK_SETS.values() if task.family == family)
+    names = tuple(dict.fromkeys(task.name.partition("/")[0] for task in tasks))
+    return lambda spec: _sets(names, spec)
+
+
+for _family in ("math", "program", "language"):
+    FAMILIES.add(_family, _members(_family))
+
+
 def capability_specs(name: str, **options: str | int | bool) -> dict[str, str]:
     """Return the data spec of each capability, in order.
 
     Args:
-        name: a family, with options or without (``"arithmetic"``, ``"arithmetic:max=20"``); or
-            the user's own capabilities, ``"math=gsm8k.jsonl,language=tweets.jsonl"``. A spec
-            with options of its own has commas: put quotes around it, or part the capabilities
-            with semicolons (``math=a.jsonl:prompt=q,answer=x;language=b.jsonl``).
+        name: a family, with options or without (``"arithmetic:max=20"``, ``"math:dir=PATH"``):
+            arithmetic (by operator), math, program, language (by data set), or capabilities
+            (one set of each of the three). Or the user's own capabilities,
+            ``"math=gsm8k.jsonl,language=tweets.jsonl"``. A spec with options of its own has
+            commas: put quotes around it, or part the capabilities with semicolons
+            (``math=a.jsonl:prompt=q,answer=x;language=b.jsonl``).
         **options: options for every spec that does not set them itself.
 
     Raises:

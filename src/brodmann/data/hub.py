@@ -39,17 +39,23 @@ def load_hub(spec: DataSpec, subset: Subset, limit: int | None) -> list[Example]
         RunError: when the hub cannot be reached.
     """
     reader = RowReader(spec)
-    sets, what = _downloaded(spec), f"{spec.head} ({subset})"
+    sets, what = downloaded(spec), f"{spec.head} ({subset})"
     names, subset = _splits(spec, list(sets), subset)
-    examples = reader.read([row for name in names for row in _rows(sets[name], name, spec)])
+    examples = reader.read([row for name in names for row in split_rows(sets[name], name, spec)])
     held = [example for example in examples if subset.holds(example.prompt)]
     if not held:
         raise DataError(f"Expected rows in {what}; there are none.")
     return first_shuffled(held, limit, subset.seed, what)
 
 
-def _downloaded(spec: DataSpec) -> dict[str, Any]:
-    """Return the splits of a set by name."""
+def downloaded(spec: DataSpec) -> dict[str, Any]:
+    """Return the splits of a set by name.
+
+    Raises:
+        InputError: when the ``datasets`` library is missing.
+        DataError: when there is no such set.
+        RunError: when the hub cannot be reached.
+    """
     try:
         import datasets
     except ImportError:
@@ -74,7 +80,7 @@ def _explained(error: Exception, spec: DataSpec) -> BrodmannError:
     if is_network:
         return RunError(
             f"The hub could not be reached for {spec.head}: {reason} "
-            "Check the network, or give a local JSONL file."
+            "Check the network, or give a local file or folder."
         )
     return DataError(f"Expected a data set on the hub; {spec.head} cannot be loaded: {reason}")
 
@@ -100,7 +106,12 @@ def _splits(spec: DataSpec, there: list[str], subset: Subset) -> tuple[list[str]
     return names, subset.of("all")
 
 
-def _rows(dataset: Any, split: str, spec: DataSpec) -> Iterable[Row]:
+def split_rows(dataset: Any, split: str, spec: DataSpec) -> Iterable[Row]:
+    """Yield the rows of one split, with the names of class labels for their numbers.
+
+    Raises:
+        DataError: for a row without a label.
+    """
     labels = {
         column: feature.names
         for column, feature in dataset.features.items()

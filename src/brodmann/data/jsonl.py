@@ -63,13 +63,18 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(f"Expected a JSONL file at {path}; there is none.") from None
     except OSError as error:
         raise DataError(f"Expected a JSONL file; {path} cannot be read: {error}.") from error
-    found = list(_rows(data.removeprefix(b"\xef\xbb\xbf"), path))
+    found = list(parse_rows(data.removeprefix(b"\xef\xbb\xbf"), path))
     if not found:
         raise DataError(f"Expected rows with a prompt and an answer; {path} is empty.")
     return found
 
 
-def _rows(data: bytes, path: Path) -> Iterator[Row]:
+def parse_rows(data: bytes, path: Path) -> Iterator[Row]:
+    """Yield the rows of a JSONL file's bytes; ``path`` names the file in errors.
+
+    Raises:
+        DataError: for a line that is not UTF-8, not JSON or not an object.
+    """
     # Split bytes at \n alone: text may hold other line separators inside a JSON string.
     for number, line in enumerate(data.split(b"\n"), start=1):
         where = f"line {number} of {path}"
