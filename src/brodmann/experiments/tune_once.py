@@ -81,7 +81,7 @@ def tune_once(
         batch_size=training.batch_size,
         seed=training.seed,
         warmup_ratio=0.1,
-        eval_every=training.steps,
+        eval_every=training.steps if training.held_out else None,
     )
     kept = len(examples) - training.held_out
     held_out = training_rows(model, examples[kept:]) if training.held_out else None

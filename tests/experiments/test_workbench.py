@@ -1,0 +1,119 @@
+"""The workbench: everything is measured once, by a key that holds what decides it."""
+
+import pytest
+
+from brodmann.evaluate import evaluate
+from brodmann.experiments import workbench as module
+from brodmann.experiments.erasing import beyond_random, erase_and_compare
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.tune_once import Training
+from brodmann.experiments.workbench import Workbench
+from brodmann.interventions import erased
+from brodmann.localize import locate
+from tests.tiny import tiny_model
+
+ADD = Sample("arithmetic/add:template=plain,max=9", "train", 12)
+TEST = Sample("arithmetic/add:template=plain,max=9", "test", 6)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench") / "model"
+    hf, tokenizer = tiny_model("llama")
+    for part in (hf, tokenizer):
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def bench(model_folder, tmp_path):
+    return Workbench(str(model_folder), tmp_path / "cache")
+
+
+def _nothing_is_measured(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("measured again")
+
+    for name in ("locate", "evaluate", "tune_once", "collateral"):
+        monkeypatch.setattr(module, name, refuse)
+
+
+def test_scores_and_answers_are_those_of_the_library(bench):
+    scores = bench.scores(ADD, target="first")
+    direct = locate(bench.model, bench.examples(ADD), "dcsn", target="first")
+    assert scores.values.equal(direct.values)
+    neurons = scores.top(5)
+    with erased(bench.model, neurons):
+        expected = evaluate(bench.model, bench.examples(TEST))
+    assert bench.answers(TEST, neurons).accuracy == expected.accuracy
+    assert bench.answers(TEST, neurons).margin == pytest.approx(expected.margin, abs=1e-9)
+    assert bench.answers(TEST).margin != pytest.approx(expected.margin, abs=1e-9)
+
+
+def test_what_was_measured_is_not_measured_again(bench, model_folder, monkeypatch):
+    def everything(one):
+        neurons = one.scores(ADD).top(5)
+        training = Training(method="neurons", sample=ADD, neurons=neurons, lr=1e-3, steps=2)
+        told, tuned = one.tuned(training, [TEST])
+        told.pop("seconds")
+        return (
+            one.scores(ADD).values.tolist(),
+            one.answers(TEST, neurons).to_dict(),
+            one.neutral(neurons),
+            told,
+            tuned[TEST].to_dict(),
+        )
+
+    first = everything(bench)
+    _nothing_is_measured(monkeypatch)
+    again = Workbench(str(model_folder), bench.cache)
+    assert everything(again) == first
+    with pytest.raises(AssertionError, match="measured again"):
+        again.answers(Sample(TEST.spec, "test", 5))
+    with pytest.raises(AssertionError, match="measured again"):
+        again.scores(ADD, target="mean")
+
+
+def test_another_model_has_other_keys(bench, tmp_path, monkeypatch):
+    hf, tokenizer = tiny_model("llama", seed=1)
+    for part in (hf, tokenizer):
+        part.save_pretrained(tmp_path / "other")
+    bench.answers(TEST)
+    other = Workbench(str(tmp_path / "other"), bench.cache)
+    assert other.model.fingerprint != bench.model.fingerprint
+    _nothing_is_measured(monkeypatch)
+    bench.answers(TEST)
+    with pytest.raises(AssertionError, match="measured again"):
+        other.answers(TEST)
+
+
+def test_tuning_leaves_the_model_as_it_was(bench):
+    before = bench.answers(TEST).to_dict()
+    training = Training(
+        method="full", sample=ADD, neurons=None, lr=1e-2, steps=3, batch_size=4, held_out=4
+    )
+    told, tuned = bench.tuned(training, [TEST])
+    assert told["held_out_loss"] > 0
+    assert tuned[TEST].margin != before["margin"]
+    assert bench.model.fingerprint == bench.fingerprint
+    fresh = evaluate(bench.model, bench.examples(TEST))
+    assert fresh.margin == pytest.approx(before["margin"], abs=1e-9)
+
+
+def test_an_erasure_stands_beside_random_ones(bench):
+    neurons = bench.scores(ADD).top(6)
+    found = erase_and_compare(bench, neurons, TEST, draws=3)
+    assert len(found.random) == 3
+    change = found.change("margin")
+    expected = found.located.margin - found.base.margin
+    assert change.mean == pytest.approx(expected)
+    drawn = [one.margin - found.base.margin for one in found.random]
+    assert found.random_changes("margin") == pytest.approx(drawn)
+    contrast = beyond_random([found], "margin")
+    assert contrast is not None
+    assert contrast.mean == pytest.approx(found.located.margin - sum(drawn) / 3 - found.base.margin)
+    rank = 1 + sum(one <= expected for one in drawn)
+    assert found.standing("margin").rank == rank
+    nothing = erase_and_compare(bench, neurons - neurons, TEST, draws=3)
+    assert nothing.random == []
+    assert beyond_random([nothing]) is None
