@@ -1,0 +1,155 @@
+"""Erase each operator's neurons beside random sets: accuracies, contrasts, neutral text."""
+
+from collections.abc import Mapping, Sequence
+
+from brodmann.evaluate import bootstrap_interval, holm, permutation_p, random_sets
+from brodmann.experiments.cells import (
+    AVERAGE,
+    OPERATORS,
+    Row,
+    accuracy_cell,
+    cell,
+    change_cell,
+    units,
+)
+from brodmann.experiments.enhancing import pooled_cell
+from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.workbench import Workbench
+from brodmann.neurons import NeuronSet
+
+NEUTRAL = "Neutral text"
+BASE, RANDOM, LOCATED = "Original", "Deactivate-Random", "Deactivate-Cap"
+DRAWS_FOR_P = 99
+"""methods.md §7: no p is claimed from fewer random draws."""
+
+
+def erasure_cells(
+    bench: Workbench,
+    sets: Mapping[str, NeuronSet],
+    tests: Mapping[str, Sample],
+    draws: int,
+    block: str,
+    suffix: str = "",
+) -> list[Row]:
+    """Return the accuracies with a set or a random one erased, and how far the set goes beyond.
+
+    Args:
+        bench: the model.
+        sets: operator -> what to erase.
+        tests: operator -> what to answer.
+        draws: random sets of each.
+        block: of the cells.
+        suffix: behind the rows' names; marks them as ours. Without one there is "Original" too.
+    """
+    mark: Row = {"extra": True} if suffix else {}
+    found = {
+        name: erase_and_compare(bench, one, tests[name], draws=draws)
+        for name, one in sets.items()
+        if len(one)
+    }
+    cells: list[Row] = []
+    if not suffix:
+        base = {name: bench.answers(tests[name]) for name in sets}
+        cells = [accuracy_cell(block, BASE, OPERATORS[name], one) for name, one in base.items()]
+        cells.append(pooled_cell(block, BASE, AVERAGE, list(base.values())))
+    for name in sets:
+        if name in found:
+            more = mark | {"neurons": len(sets[name])}
+            cells += _of_one(found[name], block, OPERATORS[name], suffix, more)
+        else:
+            cells += _nothing(block, OPERATORS[name], suffix, mark)
+    _adjust(cells)
+    if len(found) < len(sets):
+        return cells + _nothing(block, AVERAGE, suffix, mark)
+    every = list(found.values())
+    cells.append(_random_cell(every, block, AVERAGE, suffix, mark))
+    located = [one.located for one in every]
+    cells.append(pooled_cell(block, LOCATED + suffix, AVERAGE, located, **mark, **_standing(every)))
+    return cells + _beyond(every, block, AVERAGE, suffix)
+
+
+def _of_one(erasure: Erasure, block: str, column: str, suffix: str, more: Row) -> list[Row]:
+    more = more | _standing([erasure])
+    return [
+        _random_cell([erasure], block, column, suffix, more),
+        accuracy_cell(block, LOCATED + suffix, column, erasure.located, **more),
+        *_beyond([erasure], block, column, suffix),
+    ]
+
+
+def _nothing(block: str, column: str, suffix: str, mark: Row) -> list[Row]:
+    """The rule selected nothing: nothing was erased."""
+    return [
+        cell(block, row + suffix, column, None, unit="accuracy", neurons=0, **mark)
+        for row in (RANDOM, LOCATED)
+    ]
+
+
+def _random_cell(
+    erasures: Sequence[Erasure], block: str, column: str, suffix: str, more: Row
+) -> Row:
+    """The mean over random sets; ``worst`` is the lowest accuracy that one of them leaves."""
+    values = [value for one in erasures for value in one.random_mean()]
+    groups = [unit for one in erasures for unit in units(one.base)]
+    low, high = bootstrap_interval(values, groups=groups)
+    draws = zip(*([drawn.accuracy for drawn in one.random] for one in erasures), strict=True)
+    worst = min(sum(together) / len(together) for together in draws)
+    told = {**more, "draws": len(erasures[0].random), "worst": worst}
+    told["chance"] = sum(one.base.chance for one in erasures) / len(erasures)
+    told = {key: value for key, value in told.items() if key not in ("p", "rank")}
+    mean, n = sum(values) / len(values), len(set(groups))
+    name = RANDOM + suffix
+    return cell(block, name, column, mean, low=low, high=high, unit="accuracy", n=n, **told)
+
+
+def _standing(erasures: Sequence[Erasure]) -> Row:
+    """Where the located sets' mean harm stands among that of the random sets, draw by draw."""
+    harms = zip(*(one.random_changes() for one in erasures), strict=True)
+    random = [-sum(together) / len(together) for together in harms]
+    own = -sum(one.change().mean for one in erasures) / len(erasures)
+    found = permutation_p(own, random)
+    p = found.p if found.draws >= DRAWS_FOR_P else None
+    return {"rank": found.rank, "draws": found.draws, "p": p}
+
+
+def _beyond(erasures: Sequence[Erasure], block: str, column: str, suffix: str) -> list[Row]:
+    found, margin = beyond_random(erasures), beyond_random(erasures, "margin")
+    if found is None or margin is None:
+        return []
+    told: Row = {"margin_change": margin.mean, "draws": len(erasures[0].random), "extra": True}
+    told |= {"margin_change_low": margin.interval[0], "margin_change_high": margin.interval[1]}
+    return [change_cell(block, f"{LOCATED}{suffix} - {RANDOM}{suffix}", column, found, **told)]
+
+
+def _adjust(cells: list[Row]) -> None:
+    """Add Holm's p over the operators, where there is a p."""
+    tested = [one for one in cells if one["row"].startswith(LOCATED) and one.get("rank")]
+    tested = [one for one in tested if one["p"] is not None]
+    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
+        one["p_holm"] = p
+
+
+def neutral_cells(
+    bench: Workbench, sets: Mapping[str, NeuronSet], draws: int, suffix: str = ""
+) -> list[Row]:
+    """Return by what erasing multiplies the perplexity of neutral text, random sets beside it."""
+    cells = []
+    for name, neurons in sets.items():
+        if not len(neurons):
+            continue
+        place, told = OPERATORS[name], {"neurons": len(neurons), "extra": True}
+        found = bench.neutral(neurons)
+        more: Row = told | {"unit": "perplexity ratio"}
+        kl = found["kl"]
+        cells.append(cell(NEUTRAL, LOCATED + suffix, place, _ratio(found), kl=kl, **more))
+        drawn = [_ratio(bench.neutral(one)) for one in random_sets(neurons, draws)]
+        if drawn:
+            more |= {"draws": draws, "worst": max(drawn)}
+            mean = sum(drawn) / len(drawn)
+            cells.append(cell(NEUTRAL, RANDOM + suffix, place, mean, **more))
+    return cells
+
+
+def _ratio(found: Mapping[str, float]) -> float:
+    return found["perplexity_after"] / found["perplexity_before"]

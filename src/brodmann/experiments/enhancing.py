@@ -1,0 +1,203 @@
+"""Tune one capability by several methods and seeds, and set their answers beside each other.
+
+What the tables of tuning share: a schedule that is the same for every method but for the learning
+rate, cells that pool the seeds, and paired contrasts over all examples and seeds.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from brodmann.evaluate import Difference, Evaluation, paired_difference
+from brodmann.experiments.cells import (
+    AVERAGE,
+    Cell,
+    Row,
+    accuracy_cell,
+    average_cell,
+    change_cell,
+    units,
+)
+from brodmann.experiments.claims import Judged
+from brodmann.experiments.learning_rate import best_rate
+from brodmann.experiments.map_verdict import SUPPORTED, UNDECIDED
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.tune_method import WITHOUT_SET
+from brodmann.experiments.tune_once import Training
+from brodmann.experiments.workbench import Workbench
+from brodmann.neurons import NeuronSet
+
+Pairs = Sequence[tuple[Evaluation, Evaluation]]
+"""Answers to the same examples before and after, or by one model and another."""
+
+METHODS = {
+    "FT-Random": "random",
+    "FT-w/o Cap": "without:freeze_located",
+    "FT-All": "full",
+    "O-LoRA": "olora",
+    "FT-Cap": "neurons",
+}
+"""What dcsn.txt calls each method of tuning."""
+
+_FLIPS = 9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How every method is trained.
+
+    Attributes:
+        rates: method (without its mode) -> learning rates; one is taken as it is, of several
+            the best is chosen by the held-out loss of the first seed. ``"default"`` is for the
+            methods that are not named.
+        n_train: examples to train on.
+        steps: of the optimiser.
+        batch_size: rows of a step.
+        held_out: training examples that are kept back to choose by.
+        seeds: of the order of rows, the random neurons and LoRA's start. The examples are the
+            same: another split would train on test examples.
+        rank: of LoRA.
+    """
+
+    rates: Mapping[str, Sequence[float]]
+    n_train: int
+    steps: int
+    batch_size: int = 8
+    held_out: int = 0
+    seeds: tuple[int, ...] = (0,)
+    rank: int = 8
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A method's models, one for each seed.
+
+    Attributes:
+        answers: test -> answers, one evaluation for each seed.
+        about: what its cells tell: rate, counts, what the method has to say.
+    """
+
+    answers: Mapping[Sample, Sequence[Evaluation]]
+    about: Row = field(default_factory=dict)
+
+
+def tune(
+    bench: Workbench,
+    method: str,
+    spec: str,
+    neurons: NeuronSet,
+    tests: Sequence[Sample],
+    schedule: Schedule,
+) -> Tuned | None:
+    """Tune by one method with every seed, and measure each model.
+
+    Args:
+        bench: the model.
+        method: a tuning method, with the mode behind a colon.
+        spec: what to tune on; its train split.
+        neurons: the located set.
+        tests: what to measure.
+        schedule: how.
+
+    Returns:
+        The answers; None where the method has to do with located neurons and there are none.
+    """
+    name = method.partition(":")[0]
+    if name not in WITHOUT_SET and not len(neurons):
+        return None
+    first = Training(
+        method=method,
+        sample=Sample(spec, "train", schedule.n_train + schedule.held_out),
+        neurons=None if name in WITHOUT_SET else neurons,
+        lr=0.0,
+        steps=schedule.steps,
+        batch_size=schedule.batch_size,
+        seed=schedule.seeds[0],
+        rank=schedule.rank,
+        held_out=schedule.held_out,
+    )
+    rates = schedule.rates.get(name, schedule.rates["default"])
+    first = replace(first, lr=best_rate(bench, first, rates)[0])
+    made = [bench.tuned(replace(first, seed=seed), tests) for seed in schedule.seeds]
+    told = made[0][0]
+    about = {"lr": first.lr, "seeds": len(made)}
+    about |= {key: told[key] for key in ("neurons", "trained_parameters", "note")}
+    return Tuned({test: [answers[test] for _, answers in made] for test in tests}, about)
+
+
+def pooled_cell(block: str, row: str, column: str, runs: Sequence[Evaluation], **more: Any) -> Row:
+    """Return an accuracy over the models of several seeds, or as ``Avg.`` over several tests too.
+
+    The interval is over examples (expressions), whose answers by all models go together; what
+    another seed would give shows in ``lowest`` and ``highest``.
+    """
+    if len(runs) == 1:
+        return accuracy_cell(block, row, column, runs[0], **more)
+    if column != AVERAGE:
+        single = [one.accuracy for one in runs]
+        more = {"lowest": min(single), "highest": max(single), **more}
+    n = len({unit for one in runs for unit in units(one)})
+    return average_cell(block, row, runs, **more) | {"column": column, "n": n}
+
+
+def difference(pairs: Pairs, measure: str = "correct") -> Difference:
+    """Compare paired answers over all examples at once, the second minus the first."""
+    return paired_difference(
+        [value for one, _ in pairs for value in one.column(measure)],
+        [value for _, other in pairs for value in other.column(measure)],
+        groups=[unit for one, _ in pairs for unit in units(one)],
+    )
+
+
+def contrast_cell(block: str, row: str, column: str, pairs: Pairs, **more: Any) -> Row:
+    """Return a paired change of accuracy, with its p and the change of the margin beside it."""
+    margin = difference(pairs, "margin")
+    beside: Row = {"margin_change": margin.mean}
+    beside |= {"margin_change_low": margin.interval[0], "margin_change_high": margin.interval[1]}
+    found = change_cell(block, row, column, difference(pairs), **beside, **more)
+    n = len({unit for one, _ in pairs for unit in units(one)})
+    return found | {"p": sign_flip_p(pairs), "n": n}
+
+
+def sign_flip_p(pairs: Pairs, measure: str = "correct") -> float:
+    """Return the two-sided p of a paired difference, by flipping signs at random.
+
+    The units are examples (expressions) with everything that was measured on them. Seeded.
+    """
+    sums: dict[str, float] = {}
+    for one, other in pairs:
+        values = zip(units(one), one.column(measure), other.column(measure), strict=True)
+        for unit, before, after in values:
+            sums[unit] = sums.get(unit, 0.0) + after - before
+    sizes = np.abs([value for value in sums.values() if value])
+    found = abs(sum(sums.values()))
+    rng = np.random.default_rng(0)
+    signs = rng.integers(0, 2, size=(_FLIPS, len(sizes)), dtype=np.int8) * 2 - 1
+    at_least = int((np.abs(signs @ sizes) >= found - 1e-9).sum()) if len(sizes) else _FLIPS
+    return (1 + at_least) / (1 + _FLIPS)
+
+
+def paired(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> Pairs:
+    """Pair answers of two lists of models, seed by seed; a single one stands beside all."""
+    longest = max(len(before), len(after))
+    if not before or not after:
+        return []
+    left, right = (itertools.islice(itertools.cycle(one), longest) for one in (before, after))
+    return list(zip(left, right, strict=True))
+
+
+def unless_none_is_able(judged: Judged, cells: Sequence[Cell]) -> Judged:
+    """Withhold a verdict about tuned models when none of those compared is above chance.
+
+    Args:
+        judged: the verdict.
+        cells: accuracies of all models that it compares.
+    """
+    able = [one for one in cells if one["low"] is not None and one["low"] > one.get("chance", 0)]
+    if able or judged[1] == SUPPORTED:
+        return judged
+    reason = f"{judged[2]} No model is above chance, tuned or not, so they cannot be told apart."
+    return judged[0], UNDECIDED, reason
