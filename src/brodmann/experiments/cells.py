@@ -23,7 +23,7 @@ def cell(
     block: str,
     row: str,
     column: str,
-    value: float | None,
+    value: int | float | None,
     *,
     low: float | None = None,
     high: float | None = None,

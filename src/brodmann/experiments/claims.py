@@ -14,7 +14,7 @@ Judged = tuple[str, str, str]
 """Name of the claim, verdict, and a sentence with the numbers."""
 
 
-def above(claim: str, found: Cell | None, level: float, because: str) -> Judged:
+def above(claim: str, found: Cell | None, level: int | float, because: str) -> Judged:
     """Judge "it is more than ``level``": by which side of it the whole interval lies.
 
     Args:
@@ -30,7 +30,7 @@ def above(claim: str, found: Cell | None, level: float, because: str) -> Judged:
     return claim, verdict, f"{because}: {told(found)}, to be compared with {level:g}."
 
 
-def below(claim: str, found: Cell | None, level: float, because: str) -> Judged:
+def below(claim: str, found: Cell | None, level: int | float, because: str) -> Judged:
     """Judge "it is less than ``level``", as :func:`above` does."""
     low, high = (None, None) if found is None else (found["low"], found["high"])
     if found is None or low is None or high is None or found["value"] is None:
