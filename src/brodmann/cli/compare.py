@@ -32,6 +32,7 @@ def compare_command(
     draws: Annotated[
         int, typer.Option("--draws", min=1, help="Random sets beside each; 99 to claim a p.")
     ] = 20,
+    allow_code_execution: options.AllowCodeExecution = False,
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -63,7 +64,7 @@ def compare_command(
         examples = load_examples(data, split=split, limit=limit, seed=seed)
         unedited, effects = equal_erasure(
             open_model(model, device, dtype), parts, examples,
-            draws=draws, batch_size=size, seed=seed,
+            draws=draws, batch_size=size, allow_code_execution=allow_code_execution, seed=seed,
         )  # fmt: skip
         found["sets"] = [row | effect for row, effect in zip(rows, effects, strict=True)]
         found["unedited"] = unedited.to_dict()

@@ -35,11 +35,12 @@ def evaluate_command(
         typer.Option("--transfer", metavar="SPEC", help="--adapter: measure this too; repeatable."),
     ] = None,
     scorer: Annotated[
-        str, typer.Option("--scorer", help="integer, number, choice, text, or auto.")
+        str, typer.Option("--scorer", help="integer, number, choice, text, code, or auto.")
     ] = "auto",
     chat_template: Annotated[
         Literal["off", "auto"], typer.Option("--chat-template", help="auto: the user's turn.")
     ] = "off",
+    allow_code_execution: options.AllowCodeExecution = False,
     force: options.Force = False,
     seed: options.Seed = 0,
     device: options.Device = None,
@@ -64,6 +65,7 @@ def evaluate_command(
         "scorer": scorer,
         "chat_template": chat_template,
         "batch_size": parse_batch_size(batch_size),
+        "allow_code_execution": allow_code_execution,
     }
     neurons = NeuronSet.load(erase) if erase else None
     if adapter is not None:

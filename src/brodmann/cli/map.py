@@ -27,6 +27,7 @@ def map_command(
         str | None,
         typer.Option("--neutral", help="Data spec of texts that must stay readable."),
     ] = None,
+    allow_code_execution: options.AllowCodeExecution = False,
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -49,7 +50,7 @@ def map_command(
     from brodmann.storage import check_new_folder, read_json
 
     changes: dict[str, Any] = {"capabilities": capabilities, "method": method, "seed": seed}
-    changes["neutral"] = neutral
+    changes |= {"neutral": neutral, "allow_code_execution": allow_code_execution}
     config = preset_named(preset, **changes, batch_size=parse_batch_size(batch_size))
     METHODS.get(method)
     check_new_folder(out, overwrite)

@@ -35,6 +35,13 @@ Device = Annotated[
 ]
 Dtype = Annotated[_DTYPES | None, typer.Option("--dtype", help="What to compute in.")]
 BatchSize = Annotated[str, typer.Option("--batch-size", help="Sequences in a batch, or auto.")]
+AllowCodeExecution = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code-execution",
+        help="Score programs by running them, in a locked-down child process.",
+    ),
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Use a set although it was made on another model.")
 ]

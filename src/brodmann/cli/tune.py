@@ -97,6 +97,7 @@ def tune_command(
         list[str] | None,
         typer.Option("--export", help="merged: a checkpoint beside it; lora: the LoRA form."),
     ] = None,
+    allow_code_execution: options.AllowCodeExecution = False,
     force: options.Force = False,
     seed: options.Seed = 0,
     device: options.Device = None,
@@ -124,6 +125,7 @@ def tune_command(
         neurons=tuple(neurons or ()), method=method, limit=limit, held_out=held_out,
         test_items=test_items, end_of_text=end_of_text, chat_template=chat_template,
         without=without, rank=rank, after=tuple(after or ()), biases=biases,
-        export=tuple(export or ()), force=force, settings=settings,
+        export=tuple(export or ()), allow_code_execution=allow_code_execution, force=force,
+        settings=settings,
     )  # fmt: skip
     run(request, out, resume=resume, overwrite=overwrite, as_json=as_json)

@@ -35,6 +35,7 @@ class Request:
     after: tuple[Path, ...]
     biases: bool | None
     export: tuple[str, ...]
+    allow_code_execution: bool
     force: bool
     settings: dict[str, Any]
 
@@ -99,7 +100,7 @@ def _config(request: Request) -> "TuneConfig":
         method=request.method, data=request.data, others=request.others, limit=request.limit,
         held_out=held_out, test_items=request.test_items, end_of_text=request.end_of_text,
         chat_template=request.chat_template, exports=request.export,
-        settings=TrainSettings(**given),
+        allow_code_execution=request.allow_code_execution, settings=TrainSettings(**given),
     )  # fmt: skip
 
 
@@ -169,6 +170,7 @@ def _partial(
     folder = target.with_name(f".{target.name}.unfinished")
     work = dataclasses.asdict(config) | _named(request) | {"model": request.model}
     work["settings"] = config.settings.work()
+    del work["allow_code_execution"]  # what was measured with leave is as good without it
     work["set"] = None if neurons is None else list(neurons)
     made = None
     if process_number() == 0:

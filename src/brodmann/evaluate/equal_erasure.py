@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from brodmann.data.example import Example
@@ -66,6 +67,7 @@ def equal_erasure(
     *,
     draws: int = 20,
     batch_size: int | Literal["auto"] = "auto",
+    allow_code_execution: bool = False,
     seed: int = 0,
 ) -> tuple[Evaluation, list[dict[str, Any]]]:
     """Erase each part in turn, and random sets with as many neurons in each layer beside it.
@@ -81,6 +83,7 @@ def equal_erasure(
         draws: random sets for each part; they hold none of the whole set's neurons, as long as
             every layer has enough others.
         batch_size: examples of a batch, or "auto".
+        allow_code_execution: see :func:`brodmann.evaluate.evaluate`.
         seed: of the random sets and of the bootstrap.
 
     Returns:
@@ -101,12 +104,13 @@ def equal_erasure(
     for part in parts:
         check_neurons(model, part.neurons, force=False)
     jobs = [(part, [part.neurons, *_random(part, draws, seed)]) for part in parts]
-    before = evaluate(model, examples, batch_size=batch_size)
+    ask = partial(evaluate, batch_size=batch_size, allow_code_execution=allow_code_execution)
+    before = ask(model, examples)
     todo = [neurons for _, sets in jobs for neurons in sets]
     after = []
     for neurons in progress(todo, len(todo), "Erasing sets and random ones"):
         with erased(model, neurons):
-            after.append(evaluate(model, examples, batch_size=batch_size, progress=False))
+            after.append(ask(model, examples, progress=False))
     each = 1 + draws
     return before, [
         _row(part, before, after[index * each : (index + 1) * each], seed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brodmann.environment import environment, peak_device_memory_bytes, peak_memory_bytes
+from brodmann.evaluate.code import check_may_run
 from brodmann.experiments.map_config import MapConfig, with_enough_draws
 from brodmann.experiments.map_data import MapData, load_data
 from brodmann.experiments.map_effects import effect_tables
@@ -60,13 +61,16 @@ def run_map(
         The folder.
 
     Raises:
-        InputError: when the folder cannot be written, ``<out>.partial`` is of other work, or the
-            data cannot be used.
+        InputError: when the folder cannot be written, ``<out>.partial`` is of other work, the
+            data cannot be used, or programs would have to run and may not.
     """
     out = Path(out)
     check_new_folder(out, overwrite)
     start = time.perf_counter()
     data = load_data(config)
+    asked = [example for items in data.tests.values() for example in items]
+    programs = [example for example in asked if example.meta.get("scorer") == "code"]
+    check_may_run(programs, config.allow_code_execution)
     config = with_enough_draws(config, len(data.capabilities))
     batch_size = _batch_size(model, data, config)
     partial = Partial(
@@ -127,7 +131,9 @@ def _tables(
         "specificity": compared[1],
         "convergence": settled,
     }
-    measurer = Measurer(model, data.tests, data.neutral, batch_size, partial)
+    measurer = Measurer(
+        model, data.tests, data.neutral, batch_size, partial, config.allow_code_execution
+    )
     wanted = [one for one in sets if one.variant in config.erased_answers]
     jobs = plan_jobs(wanted, data.capabilities, config, measurer.magnitudes)
     tables |= effect_tables(measurer.run(jobs), config)

@@ -58,6 +58,7 @@ class MapConfig:
         resamples: bootstrap draws for the intervals of similarities.
         thresholds: where verdicts change.
         batch_size: sequences in a batch, or "auto".
+        allow_code_execution: measure programs by running them.
         seed: of data, draws and bootstrap.
     """
 
@@ -96,6 +97,7 @@ class MapConfig:
     resamples: int = 100
     thresholds: Thresholds = Thresholds()
     batch_size: int | Literal["auto"] = "auto"
+    allow_code_execution: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -31,6 +31,7 @@ class Measurer:
         neutral: texts that erasures must leave readable.
         batch_size: examples of a batch.
         partial: keeps finished pieces.
+        allow_code_execution: see :func:`brodmann.evaluate.evaluate`.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Measurer:
         neutral: Sequence[str],
         batch_size: int,
         partial: Partial,
+        allow_code_execution: bool,
     ) -> None:
         self.model = model
         self.tests = tests
         self.neutral = neutral
         self.batch_size = batch_size
         self.partial = partial
+        self.allow_code_execution = allow_code_execution
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
         """Do the jobs, stage by stage, and return what each measured."""
@@ -74,7 +77,11 @@ class Measurer:
             return collateral(self.model, lambda: self._edit(job), self._neutral).to_dict()
         with self._edit(job):
             result = evaluate(
-                self.model, self.tests[job.tested], batch_size=self.batch_size, progress=False
+                self.model,
+                self.tests[job.tested],
+                batch_size=self.batch_size,
+                allow_code_execution=self.allow_code_execution,
+                progress=False,
             )
         summary = {key: cell for key, cell in result.to_dict().items() if key != "provenance"}
         rows = [{key: row[key] for key in _ROW_KEYS if key in row} for row in result.rows]

@@ -53,6 +53,7 @@ class TuneConfig:
         end_of_text: learn to stop behind the answer.
         chat_template: ``"auto"`` puts prompts into the user's turn, in training and measuring.
         exports: further forms of the adapter: ``"merged"`` and ``"lora"``.
+        allow_code_execution: measure programs by running them.
         full_lr: learning rate of the full fine-tune that NeFT needs.
         settings: of the training.
     """
@@ -66,6 +67,7 @@ class TuneConfig:
     end_of_text: bool = False
     chat_template: Literal["off", "auto"] = "off"
     exports: tuple[str, ...] = ()
+    allow_code_execution: bool = False
     full_lr: int | float = 1e-5
     settings: TrainSettings = dataclasses.field(default_factory=TrainSettings)
 
@@ -206,7 +208,8 @@ def _before(
 
 
 def _asked(config: TuneConfig) -> dict[str, Any]:
-    return {"chat_template": config.chat_template}
+    names = ("chat_template", "allow_code_execution")
+    return {name: getattr(config, name) for name in names}
 
 
 def _check_exports(model: LanguageModel, prepared: Prepared, config: TuneConfig) -> None:
