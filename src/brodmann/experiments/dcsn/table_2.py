@@ -118,30 +118,37 @@ Answers = dict[str, Sequence[Evaluation]]
 """Operator -> answers, one evaluation for each seed; operators without neurons are left out."""
 
 
-def enhancement(
-    config: EnhanceErase,
-    bench: Workbench,
-    sets: Mapping[str, NeuronSet],
-    rows: Sequence[str] = (RANDOM, REST, ALL, LOCATED),
-    block: str = ENHANCE,
-) -> list[Row]:
+def enhancement(config: EnhanceErase, bench: Workbench, sets: Mapping[str, NeuronSet]) -> list[Row]:
     """Tune each operator by each method, and return all accuracies and contrasts."""
     base: Answers = {name: [bench.answers(config.test(name))] for name in sets}
     answers = {ORIGINAL: base}
-    cells = _accuracies(block, ORIGINAL, base, sets, {})
-    for row in rows:
-        answers[row], about = {}, {}
-        for name, neurons in sets.items():
-            test = config.test(name)
-            tuned = tune(bench, METHODS[row], config.spec(name), neurons, [test], config.schedule)
-            if tuned is not None:
-                answers[row][name], about[name] = tuned.answers[test], tuned.about
+    cells = _accuracies(ENHANCE, ORIGINAL, base, sets, {})
+    for row in (RANDOM, REST, ALL, LOCATED):
+        answers[row], about = tuned_operators(config, bench, sets, row)
         extra = {"extra": True} if row == ALL else {}
-        cells += _accuracies(block, row, answers[row], sets, about, **extra)
+        cells += _accuracies(ENHANCE, row, answers[row], sets, about, **extra)
     for row in answers:
         if row != LOCATED:
-            cells += _contrasts(block, f"{LOCATED} - {row}", answers[row], answers[LOCATED])
+            cells += _contrasts(ENHANCE, f"{LOCATED} - {row}", answers[row], answers[LOCATED])
     return cells
+
+
+def tuned_operators(
+    config: EnhanceErase, bench: Workbench, sets: Mapping[str, NeuronSet], row: str
+) -> tuple[Answers, dict[str, Row]]:
+    """Tune each operator by one method on its own data, and let each model answer its operator.
+
+    Returns:
+        The answers, and what the method has to say of each operator.
+    """
+    answers: Answers = {}
+    about: dict[str, Row] = {}
+    for name, neurons in sets.items():
+        test = config.test(name)
+        tuned = tune(bench, METHODS[row], config.spec(name), neurons, [test], config.schedule)
+        if tuned is not None:
+            answers[name], about[name] = tuned.answers[test], tuned.about
+    return answers, about
 
 
 def _accuracies(
