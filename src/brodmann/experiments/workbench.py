@@ -173,6 +173,7 @@ class Workbench:
                 model,
                 examples,
                 batch_size=self.batch_size,
+                allow_code_execution=self.allow_code_execution,
                 progress=False,
             )
         return [dict(row) for row in found.rows]
