@@ -1,0 +1,285 @@
+"""cnl-table-3: what is lost when the located neurons are erased, at three thresholds.
+
+The margin decides, not the accuracy: it is read from the right answers, token by token, and moves
+where a model that answers nothing right has no accuracy to lose (as the paper's has not on GSM8K).
+A larger σ selects fewer neurons, so the thresholds are the doses of this table.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from brodmann.evaluate import bootstrap_interval, paired_difference, random_sets
+from brodmann.experiments.cells import (
+    AVERAGE,
+    Cell,
+    Row,
+    accuracy_cell,
+    average_cell,
+    cell,
+    change_cell,
+    find,
+    only,
+    units,
+)
+from brodmann.experiments.claims import Judged, above, unless_at_floor
+from brodmann.experiments.cnl import data_sets
+from brodmann.experiments.cnl.everywhere import below_everywhere
+from brodmann.experiments.cnl.halves import LocateConfig, locate_halves, located_rows
+from brodmann.experiments.erasing import Erasure, erase_and_compare
+from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.workbench import Workbench
+from brodmann.neurons import NeuronSet
+
+BEYOND, DOSE, NEUTRAL = "Located - Random", "Largest σ - smallest σ", "Neutral text"
+MARGIN = "Margin, "
+"""Before the name of a block: the same in nats of the margin, which the paper does not have."""
+
+CLAIMS = {
+    "harm": "At every σ, erasing the located neurons lowers the margin of their data set's answers "
+    "more than erasing random neurons does, as many in each layer (the paper: accuracy falls by "
+    "0.109, 0.074 and 0.046 on average at σ = 3, 6 and 12, and by 0.002 or less at random).",
+    "dose": "A larger σ, and with it a smaller set, harms less (the paper: 0.046 at σ = 12 against "
+    "0.109 at σ = 3, Llama2-7B; the same, 0.183 and 0.187, with Llama2-13B).",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table3(LocateConfig):
+    """Values of cnl-table-3; those of :class:`LocateConfig`, whose ``sigma`` is not used.
+
+    Attributes:
+        sigmas: thresholds, ascending.
+        items: data set -> test items; these are the data sets that are erased and tested.
+        draws: random sets beside each located one.
+    """
+
+    sigmas: tuple[int | float, ...] = (3, 6, 12)
+    items: Mapping[str, int]
+    draws: int = 20
+
+
+def run(config: Table3, bench: Workbench) -> Tables:
+    """Erase what was located on each data set, and let the model answer its test items."""
+    located = locate_halves(config, bench)
+    cells: list[Row] = []
+    by_sigma: list[dict[str, Erasure]] = []
+    for sigma in config.sigmas:
+        block, erasures = f"σ={sigma:g}", {}
+        for name, items in config.items.items():
+            neurons = located[name].scores.select(sigma)
+            test = Sample(config.data[name], "test", items, config.seed)
+            erasures[name] = erase_and_compare(
+                bench, neurons, test, draws=config.draws, seed=config.seed
+            )
+            cells += _of_data_set(block, name, erasures[name], len(neurons))
+            cells += _neutral(block, name, neurons, config, bench)
+        cells += _average(block, erasures)
+        by_sigma.append(erasures)
+    cells += _dose(by_sigma[0], by_sigma[-1])
+    return {"cells": cells, "located": located_rows(located)}
+
+
+def judge(tables: Mapping[str, Sequence[Cell]], config: Table3) -> list[Judged]:
+    """Judge :data:`CLAIMS`; a claim that fails is open where the model can do none of the tasks."""
+    cells = tables["cells"]
+    blocks = [f"σ={sigma:g}" for sigma in config.sigmas]
+    beyond = [
+        one
+        for block in blocks
+        for one in find(cells, block=MARGIN + block, row=BEYOND, column=AVERAGE)
+    ]
+    harm = below_everywhere("harm", beyond, 0, "Change of the margin beyond random sets, nats")
+    dose = only(cells, block=DOSE, row="Located", column=AVERAGE)
+    base = [one for one in find(cells, block=blocks[0], row="Base") if one["column"] != AVERAGE]
+    judged = [
+        (harm[0], harm[1], f"{harm[2]} {_told_of_neutral(cells)}"),
+        above("dose", dose, 0, "Margin at the largest σ minus at the smallest, nats"),
+    ]
+    return [unless_at_floor(one, base) for one in judged]
+
+
+def _of_data_set(block: str, name: str, found: Erasure, neurons: int) -> list[Row]:
+    cells = [accuracy_cell(block, "Base", name, found.base)]
+    if not neurons:
+        empty = {"unit": "accuracy", "n": found.base.n_independent, "neurons": 0}
+        return [*cells, *(cell(block, row, name, None, **empty) for row in ("Random", "Located"))]
+    about = {"neurons": neurons, "draws": len(found.random)}
+    cells += [
+        _random_cell(block, name, found, neurons),
+        accuracy_cell(block, "Located", name, found.located, **about,
+                      rank=found.standing("margin").rank, p=found.standing("margin").p),
+    ]  # fmt: skip
+    for place, unit, measure in (
+        (block, "change", "correct"),
+        (MARGIN + block, "margin", "margin"),
+    ):
+        random = found.random_mean(measure)
+        before, after = found.base.column(measure), found.located.column(measure)
+        groups = units(found.base)
+        pairs = {
+            "Located - Base": (before, after),
+            "Random - Base": (before, random),
+            BEYOND: (random, after),
+        }
+        cells += [
+            change_cell(place, row, name, paired_difference(*pair, groups=groups), unit,
+                        extra=True, **about)
+            for row, pair in pairs.items()
+        ]  # fmt: skip
+    return cells
+
+
+def _random_cell(block: str, name: str, found: Erasure, neurons: int) -> Row:
+    """Return the mean accuracy over the random sets; ``worst`` is that of the most harmful one."""
+    column = found.random_mean()
+    low, high = bootstrap_interval(column, groups=units(found.base))
+    margins = [one.margin for one in found.random]
+    return cell(
+        block, "Random", name, sum(column) / len(column), low=low, high=high, unit="accuracy",
+        n=found.base.n_independent, neurons=neurons, draws=len(found.random),
+        worst=min(one.accuracy for one in found.random),
+        margin=sum(margins) / len(margins), margin_worst=min(margins),
+    )  # fmt: skip
+
+
+def _average(block: str, erasures: Mapping[str, Erasure]) -> list[Row]:
+    """Return the column of averages over the data sets, each of which weighs the same."""
+    found = [one for one in erasures.values() if one.random]
+    cells = [average_cell(block, "Base", [one.base for one in erasures.values()])]
+    if len(found) < len(erasures):
+        empty = [cell(block, row, AVERAGE, None, unit="accuracy") for row in ("Random", "Located")]
+        beyond = cell(MARGIN + block, BEYOND, AVERAGE, None, unit="margin", extra=True)
+        return [*cells, *empty, beyond]
+    cells += [
+        _mean_cell(block, "Random", [one.random_mean() for one in found], found, "accuracy"),
+        average_cell(block, "Located", [one.located for one in found]),
+    ]
+    for place, unit, measure in (
+        (block, "change", "correct"),
+        (MARGIN + block, "margin", "margin"),
+    ):
+        located = [one.located.column(measure) for one in found]
+        for row, other in (
+            ("Located - Base", [one.base.column(measure) for one in found]),
+            (BEYOND, [one.random_mean(measure) for one in found]),
+        ):
+            cells.append(_mean_cell(place, row, _minus(located, other), found, unit, extra=True))
+    return cells
+
+
+def _dose(smallest: Mapping[str, Erasure], largest: Mapping[str, Erasure]) -> list[Row]:
+    """What the smaller sets, of the largest σ, leave of the margin beyond the larger ones."""
+    names = [name for name in smallest if smallest[name].random and largest[name].random]
+    found = [smallest[name] for name in names]
+    if not found:
+        return []
+    more = _minus(
+        [largest[name].located.column("margin") for name in names],
+        [one.located.column("margin") for one in found],
+    )
+    cells = [
+        _mean_cell(DOSE, "Located", [column], [one], "margin", name, extra=True)
+        for name, column, one in zip(names, more, found, strict=True)
+    ]
+    return [*cells, _mean_cell(DOSE, "Located", more, found, "margin", extra=True)]
+
+
+def _mean_cell(
+    block: str,
+    row: str,
+    columns: Sequence[Sequence[float]],
+    found: Sequence[Erasure],
+    unit: str,
+    column: str = AVERAGE,
+    **more: object,
+) -> Row:
+    """Return the mean over data sets of means over examples, with its bootstrap interval."""
+    total = sum(len(values) for values in columns)
+    weighted = [v * total / len(values) / len(columns) for values in columns for v in values]
+    groups = [unit for one in found for unit in units(one.base)]
+    low, high = bootstrap_interval(weighted, groups=groups)
+    n = sum(one.base.n_independent for one in found)
+    return cell(block, row, column, sum(weighted) / total, low=low, high=high, unit=unit, n=n,
+                **more)  # fmt: skip
+
+
+def _minus(
+    after: Sequence[Sequence[float]], before: Sequence[Sequence[float]]
+) -> list[list[float]]:
+    return [
+        [a - b for a, b in zip(*columns, strict=True)]
+        for columns in zip(after, before, strict=True)
+    ]
+
+
+def _neutral(
+    block: str, name: str, neurons: NeuronSet, config: Table3, bench: Workbench
+) -> list[Row]:
+    """What erasing does to the reading of neutral text: KL to the model as it is, nats."""
+    if not len(neurons):
+        return []
+    located = bench.neutral(neurons)
+    drawn = [bench.neutral(one) for one in random_sets(neurons, config.draws, seed=config.seed)]
+    place, about = f"{NEUTRAL}, {block}", {"unit": "nats", "extra": True, "neurons": len(neurons)}
+    cells = [cell(place, "Located", name, located["kl"], perplexity_ratio=_ratio(located), **about)]
+    if drawn:
+        cells.append(cell(place, "Random", name, sum(one["kl"] for one in drawn) / len(drawn),
+                          worst=max(one["kl"] for one in drawn), draws=len(drawn),
+                          **about))  # fmt: skip
+    return cells
+
+
+def _ratio(found: Mapping[str, float | None]) -> float | None:
+    """Return by what perplexity is multiplied; None where it has become infinite."""
+    after, before = found["perplexity_after"], found["perplexity_before"]
+    return None if after is None or before is None else after / before
+
+
+def _told_of_neutral(cells: Sequence[Cell]) -> str:
+    located = [one for one in cells if one["block"].startswith(NEUTRAL) and one["row"] == "Located"]
+    random = [one for one in cells if one["block"].startswith(NEUTRAL) and one["row"] == "Random"]
+    if not located or not random:
+        return "Neutral text was not measured."
+    most, least = (pick(one["value"] for one in located) for pick in (max, min))
+    return (
+        f"Neutral text suffers, too: KL {least:.2f} to {most:.2f} nats by located sets, at most "
+        f"{max(one['worst'] for one in random):.2f} by a random one."
+    )
+
+
+PRESETS = {
+    "smoke": Table3(
+        data=data_sets.SMOKE_TESTED,
+        items=dict.fromkeys(data_sets.SMOKE_TESTED, 3),
+        sigmas=(2, 2.5, 3),
+        draws=2,
+        **data_sets.SMOKE_LOCATING,
+    ),
+    "cpu": Table3(
+        data=data_sets.CPU_TESTED,
+        items={"GSM8K": 12, "GoEmotions": 32, "CodeXGLUE": 12},
+        draws=5,
+        **data_sets.CPU_LOCATING,
+    ),
+    "paper": Table3(
+        data=data_sets.PAPER_TESTED,
+        items={"GSM8K": 1319, "Emotion": 2000, "Code25K": 1000},
+        **data_sets.PAPER_LOCATING,
+    ),
+}
+"""``cpu`` has few items and draws: a wrong answer to GSM8K is 256 tokens long."""
+
+EXPERIMENTS.add(
+    "cnl-table-3",
+    Experiment(
+        id="cnl-table-3",
+        title="Erasing the located neurons at three thresholds",
+        claims=CLAIMS,
+        run=run,
+        judge=judge,
+        presets=PRESETS,
+        models=data_sets.MODELS,
+        needs="data sets",
+    ),
+)
