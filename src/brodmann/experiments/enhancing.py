@@ -23,7 +23,7 @@ from brodmann.experiments.cells import (
 )
 from brodmann.experiments.claims import Judged
 from brodmann.experiments.learning_rate import best_rate
-from brodmann.experiments.map_verdict import SUPPORTED, UNDECIDED
+from brodmann.experiments.map_verdict import UNDECIDED
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.tune_method import WITHOUT_SET
 from brodmann.experiments.tune_once import Training
@@ -197,7 +197,7 @@ def unless_none_is_able(judged: Judged, cells: Sequence[Cell]) -> Judged:
         cells: accuracies of all models that it compares.
     """
     able = [one for one in cells if one["low"] is not None and one["low"] > one.get("chance", 0)]
-    if able or judged[1] == SUPPORTED:
+    if able:
         return judged
     reason = f"{judged[2]} No model is above chance, tuned or not, so they cannot be told apart."
     return judged[0], UNDECIDED, reason
