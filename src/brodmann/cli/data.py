@@ -1,4 +1,4 @@
-"""`brodmann data`: what a data spec means, in counts and samples; or its rows in a file."""
+"""`brodmann data`: what a data spec means; its rows in a file; which sets there are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,8 +20,13 @@ def add_to(app: typer.Typer) -> None:
 
 def data_command(
     spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="NAME[/PART][:key=value,...], a file, or hub:...")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="SPEC",
+            help="NAME[/PART][:key=value,...], a file, or hub:...; without it the sets are listed.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
         Literal["train", "test", "all"] | None,
         typer.Option("--split", help="Only this split; with --out, all by default."),
@@ -38,6 +43,9 @@ def data_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Show what a data spec means: counts and samples. With --out, write its examples."""
+    if spec is None:
+        _list_sets(out, as_json)
+        return
     from brodmann.cli.output import note, print_json
     from brodmann.data import canonical_spec, describe, load_examples, write_examples
 
@@ -58,6 +66,20 @@ def data_command(
         )
     else:
         _print(description)
+
+
+def _list_sets(out: Path | None, as_json: bool) -> None:
+    from brodmann.cli.output import print_json, print_table
+    from brodmann.data import named_sets
+    from brodmann.errors import InputError
+
+    if out is not None:
+        raise InputError("Expected a data spec with --out; got none. Write: data SPEC --out FILE.")
+    rows = named_sets()
+    if as_json:
+        print_json({"sets": rows})
+    else:
+        print_table(rows, title="Data sets (NAME:dir=FOLDER, NAME:source=sample, or the hub)")
 
 
 def _print(description: "Description") -> None:

@@ -22,6 +22,8 @@ from brodmann.cli import (
     locate,
     map,
     models,
+    report,
+    reproduce,
     scale,
     tune,
     verify,
@@ -40,7 +42,8 @@ app = typer.Typer(
 )
 
 for verb in (
-    map, locate, inspect, evaluate, compare, tune, erase, scale, data, models, verify,
+    map, locate, inspect, evaluate, compare, tune, erase, scale, reproduce, report, data, models,
+    verify,
 ):  # fmt: skip
     verb.add_to(app)
 

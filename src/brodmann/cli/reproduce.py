@@ -67,7 +67,10 @@ def reproduce_command(
 
     if what == ["list"]:
         rows = catalogue_rows()
-        print_json(rows) if as_json else print_table(rows, title="Tables and figures")
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(rows, columns=("id", "status", "shows", "cost", "needs"))
         return
     if data_dir is not None and not data_dir.is_dir():
         raise InputError(f"Expected a folder as --data-dir; there is none at {data_dir}.")

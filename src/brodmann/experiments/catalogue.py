@@ -74,7 +74,7 @@ def catalogue_rows() -> list[dict[str, Any]]:
     rows = []
     for name in sorted([*ready, *ELSEWHERE], key=_place):
         paper, kind, number = name.split("-")
-        row: dict[str, Any] = {"id": name, "paper": paper, "place": f"{kind} {number}"}
+        row: dict[str, Any] = {"id": name, "paper": paper, "place": f"{kind.capitalize()} {number}"}
         if name in ready:
             minutes = MINUTES.get(name)
             cost = "" if minutes is None else f"{minutes} min"
