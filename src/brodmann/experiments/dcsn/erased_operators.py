@@ -56,20 +56,28 @@ def erasure_cells(
     for name in sets:
         if name in found:
             more = mark | {"neurons": len(sets[name])}
-            cells += _of_one(found[name], block, OPERATORS[name], suffix, more)
+            cells += cells_of_one(found[name], block, OPERATORS[name], suffix, more)
         else:
             cells += _nothing(block, OPERATORS[name], suffix, mark)
     _adjust(cells)
     if len(found) < len(sets):
         return cells + _nothing(block, AVERAGE, suffix, mark)
-    every = list(found.values())
-    cells.append(_random_cell(every, block, AVERAGE, suffix, mark))
-    located = [one.located for one in every]
-    cells.append(pooled_cell(block, LOCATED + suffix, AVERAGE, located, **mark, **_standing(every)))
-    return cells + _beyond(every, block, AVERAGE, suffix)
+    return cells + cells_of_all(list(found.values()), block, suffix, mark)
 
 
-def _of_one(erasure: Erasure, block: str, column: str, suffix: str, more: Row) -> list[Row]:
+def cells_of_all(erasures: Sequence[Erasure], block: str, suffix: str, mark: Row) -> list[Row]:
+    """Return the column ``Avg.`` of several erasures: random, located, and how far beyond."""
+    located = [one.located for one in erasures]
+    more = mark | _standing(erasures)
+    return [
+        _random_cell(erasures, block, AVERAGE, suffix, mark),
+        pooled_cell(block, LOCATED + suffix, AVERAGE, located, **more),
+        *_beyond(erasures, block, AVERAGE, suffix),
+    ]
+
+
+def cells_of_one(erasure: Erasure, block: str, column: str, suffix: str, more: Row) -> list[Row]:
+    """Return one column of an erasure: random, located, and how far beyond."""
     more = more | _standing([erasure])
     return [
         _random_cell([erasure], block, column, suffix, more),
