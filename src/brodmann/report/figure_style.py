@@ -1,4 +1,4 @@
-"""One look for all pictures: sizes, colours that colour-blind readers can tell, PNG files."""
+"""One look for all pictures: sizes, colours that colour-blind readers can tell, PNG and SVG."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 DPI = 120
 COLOURS = {"raw": "#d55e00", "contrast": "#0072b2", "random": "#8a8a8a"}
@@ -30,7 +30,9 @@ _STYLE = {
 
 
 @contextmanager
-def picture(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
+def picture(
+    path: Path, width: float, height: float, title: str, *, svg: bool = False
+) -> Iterator[Figure]:
     """Yield a figure, and write it as a PNG at the end.
 
     Args:
@@ -38,17 +40,23 @@ def picture(path: Path, width: float, height: float, title: str) -> Iterator[Fig
         width: inches.
         height: inches.
         title: what the picture shows.
+        svg: write it as an SVG, too, beside the PNG.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "brodmann"}):
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(title, ha="left", x=0.01)
         yield figure
-        # No date and no version in the file: equal results give equal bytes.
+        # No date and no version in the files: equal results give equal bytes.
         figure.savefig(path, metadata={"Software": None})
+        if svg:
+            drawing = path.with_suffix(".svg")
+            figure.savefig(drawing, metadata={"Date": None, "Creator": None})
 
 
-def panels(figure: Figure, rows: int, columns: int, *, shared: bool = False) -> list[list[Axes]]:
+def panels(
+    figure: FigureBase, rows: int, columns: int, *, shared: bool = False
+) -> list[list[Axes]]:
     """Return a grid of axes."""
     return figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared).tolist()
 

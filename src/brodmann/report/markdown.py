@@ -24,12 +24,8 @@ def write_markdown(results: Results, figures: list[tuple[str, str]]) -> Path:
         results: the map.
         figures: (path relative to the folder, what it shows) of each picture.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["text"] = markdown_text
-    source = files("brodmann.report").joinpath("map.md.j2").read_text(encoding="utf-8")
-    page = environment.from_string(source).render(
+    page = render_page(
+        "map.md.j2",
         run=results.run,
         config=results.run["config"],
         tables=[
@@ -49,10 +45,26 @@ def write_markdown(results: Results, figures: list[tuple[str, str]]) -> Path:
     return path
 
 
+def render_page(template: str, **values: Any) -> str:
+    """Fill in a template of this folder; all that is filled in is escaped."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["text"] = markdown_text
+    environment.filters["code"] = _code
+    source = files("brodmann.report").joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(source).render(**values)
+
+
 def markdown_text(value: object) -> Markup:
     """Escape text for Markdown (and the HTML in it): words of a model or a file do nothing."""
     one_line = " ".join(str(value).split())
     return Markup(_SPECIAL.sub(r"\\\1", html.escape(one_line, quote=False)))
+
+
+def _code(value: object) -> Markup:
+    """Let text stand between fences: one line of it, that cannot end them."""
+    return Markup(" ".join(str(value).split()).replace("```", "` ` `"))
 
 
 def markdown_table(table: TextTable) -> str:

@@ -247,15 +247,21 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str
 
 
 def between(
-    value: float | None, low: float | None, high: float | None, *, signed: bool = False
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    digits: int = 2,
+    *,
+    signed: bool = False,
 ) -> str:
     """Write an estimate with its interval."""
     if value is None:
         return "–"
-    told = number(value, signed=signed)
+    told = number(value, digits, signed=signed)
     if low is None or high is None:
         return told
-    return f"{told} [{number(low, signed=signed)}, {number(high, signed=signed)}]"
+    around = ", ".join(number(end, digits, signed=signed) for end in (low, high))
+    return f"{told} [{around}]"
 
 
 def percent(share: float) -> str:

@@ -14,7 +14,7 @@ WIDTH_OF_A_PIPE = 140
 
 def print_results(results: Results, console: Console | None = None) -> None:
     """Print the tables of a map; the last lines are its verdict in plain words."""
-    console = console or _console()
+    console = console or terminal()
     for table in all_tables(results):
         console.print(rich_table(table))
         if table.note:
@@ -35,9 +35,10 @@ def rich_table(table: TextTable) -> Table:
     return made
 
 
+def terminal() -> Console:
+    """Return the terminal, or a wide one where stdout is none."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_PIPE)
+
+
 def _is_number(cell: str) -> bool:
     return cell[:1] in "+−×–0123456789"
-
-
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_PIPE)
