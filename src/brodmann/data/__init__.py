@@ -1,7 +1,7 @@
 """Data: what a capability is, as examples of it."""
 
 from brodmann.data.capabilities import capability_specs
-from brodmann.data.describe import Description, describe
+from brodmann.data.describe import Description, describe, named_sets
 from brodmann.data.example import Example
 from brodmann.data.load import canonical_spec, load_examples
 from brodmann.data.spec import DataSpec
@@ -15,5 +15,6 @@ __all__ = [
     "capability_specs",
     "describe",
     "load_examples",
+    "named_sets",
     "write_examples",
 ]

@@ -1,4 +1,4 @@
-"""`describe`: what a data spec holds, in numbers and samples."""
+"""`describe`: what a data spec holds, in numbers and samples; `named_sets`: what there is."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from brodmann.data.example import Example
+from brodmann.data.families import TASK_SETS
 from brodmann.data.load import canonical_spec, load_examples
+from brodmann.data.registry import DATASETS
 from brodmann.data.spec import DataSpec
 from brodmann.errors import DataError
 
@@ -64,6 +66,30 @@ def describe(
             for example in examples[:samples]
         ],
     )
+
+
+def named_sets() -> list[dict[str, Any]]:
+    """Return a row about each set that a spec can call by name, of JSON types.
+
+    ``chance`` is the accuracy of guessing among the choices, 0 for free answers, and None where
+    the spec decides it.
+    """
+    rows = [
+        {
+            "set": task.name,
+            "family": task.family,
+            "scorer": task.scorer,
+            "chance": task.chance,
+            "hub": task.hub.name,
+            "summary": task.summary,
+        }
+        for task in TASK_SETS.values()
+    ]
+    in_families = {str(row["set"]).partition("/")[0] for row in rows}
+    others = [name for name in DATASETS.names() if name not in in_families]
+    empty = {"family": "", "scorer": "", "chance": None, "hub": ""}
+    own = [{"set": name, **empty, "summary": DATASETS.get(name).summary} for name in others]
+    return own + sorted(rows, key=lambda row: ("math", "program", "language").index(row["family"]))
 
 
 def split_row(split: str, examples: Sequence[Example]) -> dict[str, Any]:

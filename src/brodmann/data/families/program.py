@@ -180,7 +180,7 @@ register(
         licence="C-UDA",
         # The test part has no answers; the part for validation takes its place.
         hub=HubSource("google/code_x_glue_tc_text_to_code", test=("validation",)),
-        files=(Files(table, train=("train.json",), test=("dev.json",)),),
+        files=(Files(table, train=("train.json",), test=("dev.json", "test.json")),),
         folders=(
             "codexglue_concode",
             "concode",

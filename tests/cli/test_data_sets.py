@@ -1,0 +1,32 @@
+"""`brodmann data` without a spec lists the sets; with the name of one it shows its rows."""
+
+import json
+
+from brodmann.cli import main
+
+
+def test_the_sets_are_listed(capsys):
+    assert main.run(["data", "--json"]) == 0
+    rows = {row["set"]: row for row in json.loads(capsys.readouterr().out)["sets"]}
+    assert rows["imdb"]["chance"] == 0.5 and rows["humaneval"]["scorer"] == "code"
+    assert main.run(["data"]) == 0
+    assert "emocontext" in capsys.readouterr().out
+
+
+def test_a_list_is_no_file(capsys, tmp_path):
+    assert main.run(["data", "--out", str(tmp_path / "rows.jsonl")]) == 2
+    assert "Expected a data spec with --out; got none" in capsys.readouterr().err
+
+
+def test_a_set_is_shown_and_written(capsys, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    words = ["data", "gsm8k:source=sample", "--split", "test", "--samples", "1", "--out", str(out)]
+    assert main.run(words) == 0
+    assert "How many leeks is that?" in capsys.readouterr().out
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 8
+
+
+def test_what_a_folder_lacks_is_one_line(capsys, tmp_path):
+    assert main.run(["data", f"gsm8k:dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: Expected the data of gsm8k in ") and error.count("\n") == 1
