@@ -250,7 +250,7 @@ def test_no_descriptor_of_the_parent_is_there():
         outcome = run("""
             import os
             there = []
-            for at in range(64):
+            for at in range(1024):
                 try:
                     os.fstat(at)
                     there.append(at)
