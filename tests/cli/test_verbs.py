@@ -35,7 +35,8 @@ def test_data_counts_samples_and_writes(brodmann, tmp_path):
 
 def test_models_lists_bundled_names_and_families(brodmann):
     shown = read(brodmann("models", "--json"))
-    assert {row["name"] for row in shown["bundled"]} == {"smollm2-135m", "gemma3-270m"}
+    names = {row["name"] for row in shown["bundled"]}
+    assert names == {"smollm2-135m", "gemma3-270m", "four-operators", "tiny-random"}
     assert {"llama", "gpt2", "mixtral"} <= set(shown["families"])
 
 

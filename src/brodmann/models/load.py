@@ -19,7 +19,7 @@ from transformers import (
 from brodmann.errors import InputError, ModelError
 from brodmann.launch import number_on_machine, process_count, wants_cpu
 from brodmann.models.architectures import find_architecture
-from brodmann.models.bundled import BUNDLED, fetch
+from brodmann.models.bundled import bundled_names, fetch
 from brodmann.models.find_sites import find_sites
 from brodmann.models.fingerprint import fingerprint
 from brodmann.models.gguf import load_gguf, quantisation_of
@@ -164,7 +164,7 @@ def _locate(name: str) -> tuple[str, str | None]:
         folder = load_gguf(path)
     elif path.exists():
         raise ModelError(f"Expected a model folder or a .gguf file; '{path}' is neither.")
-    elif name in BUNDLED:
+    elif name in bundled_names():
         folder = fetch(name)
     elif path.suffix.lower() == ".gguf" or name.startswith((".", "/", "~")):
         raise ModelError(f"Expected a model folder or file; '{path}' does not exist.")
@@ -202,7 +202,7 @@ def _read_tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizer
 
 def _not_loaded(source: str, error: Exception) -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    known = ", ".join(sorted(BUNDLED))
+    known = ", ".join(sorted(bundled_names()))
     return (
         f"Expected a bundled name ({known}), a folder, a .gguf file or a hub id that can be "
         f"loaded; '{source}' cannot: {first}"
