@@ -1,0 +1,83 @@
+"""Which located neurons single examples activate (DCSN Eq. 4, as methods.md decides)."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from brodmann.data import Example
+from brodmann.experiments.partial import say
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.tune_once import pairs_digest
+from brodmann.experiments.workbench import Workbench
+from brodmann.localize.dcsn import dcsn
+from brodmann.neurons import NeuronScores, NeuronSet
+
+CHUNK = 16
+"""Examples that are scored in one pass, each as a group of its own: sums of each are kept."""
+
+
+def activation_rows(
+    bench: Workbench, sample: Sample, sets: Mapping[str, NeuronSet], rule: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Select from each example's own scores, and count what each set has of these neurons.
+
+    Args:
+        bench: the model.
+        sample: the examples.
+        sets: name -> located set.
+        rule: the arguments of :meth:`NeuronScores.select`.
+
+    Returns:
+        For each example ``expression``, ``operators`` and ``activated`` (how many neurons); and by
+        set ``share`` (of the set that is activated; None for an empty one) and ``random`` (the mean
+        of that over all sets with as many neurons in each layer, exactly).
+    """
+    examples = bench.examples(sample)
+    texts = [[e.prompt, e.delimiter, e.answer] for e in examples]
+    key = {
+        "activated": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+        "sets": {name: pairs_digest(one) for name, one in sets.items()},
+        "rule": dict(rule),
+    }
+
+    def make() -> list[dict[str, Any]]:
+        say(f"{bench.name}: activation of {len(examples)} x {sample.spec}")
+        found = one_by_one(bench, examples)
+        return [
+            {"expression": e.meta["expression"], "operators": sorted(set(e.meta["operators"]))}
+            | _counted(scores.select(**rule), sets)
+            for e, scores in zip(examples, found, strict=True)
+        ]
+
+    return bench.piece(key, make)
+
+
+def one_by_one(bench: Workbench, examples: Sequence[Example]) -> Iterator[NeuronScores]:
+    """Yield every example's own scores."""
+    for start in range(0, len(examples), CHUNK):
+        groups = {str(i): [one] for i, one in enumerate(examples[start : start + CHUNK])}
+        found = dcsn(bench.model, groups, batch_size=bench.batch_size, progress=False)
+        yield from found.values()
+
+
+def random_mean(of_neurons: torch.Tensor, neurons: NeuronSet) -> float:
+    """Return the mean of a number over random sets, matched per layer: exactly, without drawing.
+
+    Args:
+        of_neurons: the number of each neuron, [L, N]; what a set has is the mean over its neurons.
+        neurons: the set to match; not empty.
+    """
+    real, counts = neurons.real, neurons.counts.double()
+    of_layers = (of_neurons.double() * real).sum(1) / real.sum(1).clamp_min(1)
+    return float((of_layers * counts).sum() / counts.sum())
+
+
+def _counted(activated: NeuronSet, sets: Mapping[str, NeuronSet]) -> dict[str, Any]:
+    known = {name: one for name, one in sets.items() if len(one)}
+    nothing = dict.fromkeys(sets)
+    share = {name: len(activated & one) / len(one) for name, one in known.items()}
+    random = {name: random_mean(activated.mask, one) for name, one in known.items()}
+    return {"activated": len(activated), "share": nothing | share, "random": nothing | random}
