@@ -152,12 +152,16 @@ def neutral_cells(
         kl = found["kl"]
         cells.append(cell(NEUTRAL, LOCATED + suffix, place, _ratio(found), kl=kl, **more))
         drawn = [_ratio(bench.neutral(one)) for one in random_sets(neurons, draws)]
+        finite = [one for one in drawn if one is not None]
         if drawn:
-            more |= {"draws": draws, "worst": max(drawn)}
-            mean = sum(drawn) / len(drawn)
+            is_finite = len(finite) == len(drawn)
+            more |= {"draws": draws, "worst": max(finite) if is_finite else None}
+            mean = sum(finite) / len(drawn) if is_finite else None
             cells.append(cell(NEUTRAL, RANDOM + suffix, place, mean, **more))
     return cells
 
 
-def _ratio(found: Mapping[str, float]) -> float:
-    return found["perplexity_after"] / found["perplexity_before"]
+def _ratio(found: Mapping[str, float | None]) -> float | None:
+    """By what perplexity is multiplied; None where it has become infinite."""
+    after, before = found["perplexity_after"], found["perplexity_before"]
+    return None if after is None or before is None else after / before
