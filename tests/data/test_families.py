@@ -23,8 +23,9 @@ PROMPTS = {
     "Answer:| |a",
     "amc": "Question: What is $13 \\cdot 11$?\nAnswer:| |143",
     "humaneval": 'def half(n):\n    """Return the half of an even number."""\n|    |return n // 2',
-    "mbpp": '"""\nWrite a function to find the last digit of a number.\nYour code should '
-    "pass these tests:\nassert last_digit(17) == 7\nassert last_digit(0) == 0\nassert last_digit(120) == 0\n"
+    "mbpp": '"""\nWrite a function to find the last digit of a number.\n'
+    "Your code should pass these tests:\nassert last_digit(17) == 7\n"
+    "assert last_digit(0) == 0\nassert last_digit(120) == 0\n"
     '"""\n||def last_digit(n):\n    return n % 10',
     "apps": '"""\nReturn the text without its first letter.\nComplete this code:\ndef rest(text):\n'
     '"""\n||def rest(text):\n    return text[1:]',
@@ -197,9 +198,9 @@ def test_solutions_pass_their_tests(name):
     for example in load_examples(f"{name}:source=sample,shots=1"):
         code = example.meta["code"]
         assert set(code) == {"kind", "before", "after"} and code["kind"] == "program"
-        exec(code["before"] + example.delimiter + example.answer + code["after"], {})
+        exec(code["before"] + example.answer + code["after"], {})
         with pytest.raises(Exception):  # noqa: B017 (whatever a wrong program runs into)
-            exec(code["before"] + example.delimiter + "pass" + code["after"], {})
+            exec(code["before"] + "pass" + code["after"], {})
 
 
 def test_solutions_of_apps_pass_their_cases():

@@ -1,7 +1,8 @@
 """Programs to write: humaneval, mbpp and apps with tests; codexglue and code25k without.
 
 ``meta["code"]`` of a set with tests says how a program is tested. Either the continuation is put
-between two texts and run, ``{"kind": "program", "before": ..., "after": ...}``; or it reads and
+between two texts and run, ``{"kind": "program", "before": ..., "after": ...}``, where ``before``
+ends in the example's delimiter if a function that has begun goes on; or the program reads and
 writes, ``{"kind": "stdin", "before": ..., "cases": [[input, output], ...], "fn_name": ...}``,
 where ``fn_name`` is the function to call with each input, or null for a whole program.
 """
@@ -27,8 +28,11 @@ def _humaneval(values: Values, where: str) -> Values | None:
 
 
 def _humaneval_tests(values: Values, where: str) -> Values:
+    """Put all that the model reads in front: the white space of the body's first line too."""
+    solution = str(values["solution"])
+    indent = solution[: len(solution) - len(solution.lstrip())]
     after = f"\n{values['test']}\ncheck({values['entry_point']})\n"
-    return {"kind": "program", "before": values["prompt"], "after": after}
+    return {"kind": "program", "before": values["prompt"] + indent, "after": after}
 
 
 def _mbpp(values: Values, where: str) -> Values | None:
