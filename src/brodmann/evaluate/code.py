@@ -127,7 +127,9 @@ def _tests(example: Example) -> Mapping[str, Any]:
 
 def _run(tests: Mapping[str, Any], text: str) -> list[Outcome]:
     """Run a program on its tests, up to the first that is not right."""
-    program = tests["before"] + text + "\n"
+    before = tests["before"]
+    # Whose token the last space of an indentation belongs to, the tokenizer decides.
+    program = before + (text.lstrip(" \t") if before.endswith((" ", "\t")) else text) + "\n"
     if tests["kind"] == "program":
         return [run_program(program, then=tests["after"])]
     if name := tests["fn_name"]:
