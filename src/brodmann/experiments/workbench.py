@@ -146,6 +146,10 @@ class Workbench:
             write_json(path, {"key": self._key(key), "value": make()})
         return read_json(path)["value"]
 
+    def fresh(self) -> LanguageModel:
+        """Open another copy of the model, which may be changed."""
+        return self._open()
+
     def close(self) -> None:
         """Let go of the model; it is opened again when it is needed."""
         self._model = None
