@@ -106,7 +106,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Table5Config) -> list[Ju
     cells = tables["cells"]
     base = find(cells, block="Original", row="Accuracy")
     judged = []
-    for suffix, name in ((suffix_of("raw", 0.1), ""), (suffix_of("contrast", 1), "contrastive_")):
+    for suffix, name in ((suffix_of("raw", 0.1), ""), (suffix_of("contrast", 1.0), "contrastive_")):
 
         def found(row: str, column: str, block: str = f"Contrasts{suffix}") -> Cell | None:
             return only(cells, block=block, row=row, column=column)

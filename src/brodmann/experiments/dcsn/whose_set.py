@@ -51,7 +51,7 @@ def _compared(
             [v for *both, name in wanted for v in _mean(erasures, both[side], name, measure)]
             for side in (0, 1)
         ]
-        groups = [unit for *_, name in wanted for unit in units(erasures[name, name].base)]
+        groups = [u for b, _, name in wanted for u in units(erasures[b[0], name].base)]
         found.append(paired_difference(*columns, groups=groups))
     return _difference_cell(place, *found)
 
