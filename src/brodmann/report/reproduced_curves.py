@@ -17,7 +17,7 @@ _MOST_PANELS = 6
 
 def draw_lines(result: Reproduced, path: Path) -> str:
     """Draw rows as lines over the columns; where the paper has numbers, a panel for each row."""
-    blocks = result.blocks
+    blocks = result.paper_blocks
     split = {block: bool(result.paper_cells(block)) for block in blocks}
     shown = {block: _groups(result, block, split[block]) for block in blocks}
     most = max((len(groups) for groups in shown.values()), default=1)
@@ -49,7 +49,7 @@ def draw_lines(result: Reproduced, path: Path) -> str:
 
 def draw_bars(result: Reproduced, path: Path) -> str:
     """Draw bars side by side: a group for each row, a colour for each column."""
-    blocks = result.blocks
+    blocks = result.paper_blocks
     title = f"{result.place}: {result.title}"
     with picture(path, 8.5, 0.9 + 2.9 * len(blocks), title, svg=True) as figure:
         grid = panels(figure, max(1, len(blocks)), 1)

@@ -20,7 +20,7 @@ _MOST_CONTROLS = 14
 
 def draw_dots(result: Reproduced, path: Path) -> str:
     """Draw a panel for each block and column, a line for each row; returns what it shows."""
-    blocks = result.blocks
+    blocks = result.paper_blocks
     columns = {block: result.names("column", block) for block in blocks}
     rows = {block: _rows(result, block) for block in blocks}
     most = max((len(names) for names in columns.values()), default=1)

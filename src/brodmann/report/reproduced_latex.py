@@ -33,7 +33,7 @@ _PREAMBLE = "% Needs \\usepackage{booktabs} and UTF-8 input (and \\usepackage[T1
 
 def write_latex(result: Reproduced, path: Path) -> None:
     """Write a table environment for each block."""
-    made = [_table(result, block) for block in result.blocks]
+    made = [_table(result, block) for block in result.paper_blocks]
     path.write_text(_PREAMBLE + "\n".join(made), encoding="utf-8")
 
 

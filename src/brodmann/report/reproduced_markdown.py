@@ -42,7 +42,7 @@ def write_report(result: Reproduced, figure: str, words: str, csv_files: Sequenc
         result=result,
         run=result.run,
         claim_words=claim_words,
-        blocks=[_block(result, block) for block in result.blocks],
+        blocks=[_block(result, block) for block in result.paper_blocks],
         controls=_written([control_table(result, block) for block in result.blocks]),
         statistics=_written([statistics]) if _fits(statistics) else [],
         recomputed=_written([recomputed_table(result)]),
@@ -55,7 +55,7 @@ def write_report(result: Reproduced, figure: str, words: str, csv_files: Sequenc
         command=_command(result.run.get("command")),
     )
     path = result.folder / "report.md"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page + "\n", encoding="utf-8")
     return path
 
 
@@ -68,7 +68,7 @@ def write_index(results: Sequence[Reproduced], folder: Path) -> Path:
         claim_words=claim_words,
     )
     path = folder / "index.md"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page + "\n", encoding="utf-8")
     return path
 
 

@@ -73,8 +73,14 @@ class Reproduced:
 
     @property
     def blocks(self) -> list[str]:
-        """The parts of the table, the paper's first."""
+        """The parts of the table, the paper's first; with those of controls alone."""
         return _merged(self._printed_cells(), self.cells(), "block")
+
+    @property
+    def paper_blocks(self) -> list[str]:
+        """Those that the paper has; all where it has none of ours."""
+        ours = _merged(self._printed_cells(), self.cells(extra=False), "block")
+        return ours or self.blocks
 
     @property
     def paper_models(self) -> list[str]:

@@ -41,7 +41,8 @@ def print_reproduced(folder: str | Path, console: Console | None = None) -> None
 
 def _print_tables(console: Console, result: Reproduced) -> None:
     for block in result.blocks:
-        console.print(Text(block, style="bold"))
+        if block in result.paper_blocks:
+            console.print(Text(block, style="bold"))
         for table in (our_table(result, block), *paper_tables(result, block)):
             _print_table(console, table)
         if (controls := control_table(result, block)) is not None:
