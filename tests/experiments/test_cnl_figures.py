@@ -48,7 +48,7 @@ def noisy(n, seed, width=300):
 
 
 def test_shared_neurons_are_beyond_chance(data, bench):
-    config = Figure4(data=data, **(LOCATING | {"sigma": 2}))
+    config = Figure4(data=data, **(LOCATING | {"sigma": 1}))
     tables = figure_4.run(config, bench)
     found = only(tables["cells"], block="Overlap", row="sevens", column="letters")
     assert found["value"] == pytest.approx(2 / 5)

@@ -56,7 +56,7 @@ def test_planted_neurons_are_found_in_both_halves_and_not_across(config, bench, 
 
 
 def test_common_neurons_agree_across_data_sets(config, tmp_path):
-    config = Table1(data=config.data, **(LOCATING | {"sigma": 2}))
+    config = Table1(data=config.data, **(LOCATING | {"sigma": 1}))
     tables = run(config, planted_bench(tmp_path, COMMON))
     across = only(tables["cells"], block=BLOCK, row="across", column="sevens")
     assert across["value"] == pytest.approx(2 / 5)

@@ -251,9 +251,9 @@ def _told_of_neutral(cells: Sequence[Cell]) -> str:
 PRESETS = {
     "smoke": Table3(
         data=data_sets.SMOKE_TESTED,
-        items=dict.fromkeys(data_sets.SMOKE_TESTED, 3),
+        items=dict.fromkeys(data_sets.SMOKE_TESTED, 2),
         sigmas=(2, 2.5, 3),
-        draws=2,
+        draws=1,
         **data_sets.SMOKE_LOCATING,
     ),
     "cpu": Table3(
@@ -268,7 +268,7 @@ PRESETS = {
         **data_sets.PAPER_LOCATING,
     ),
 }
-"""``cpu`` has few items and draws: a wrong answer to GSM8K is 256 tokens long."""
+"""``cpu`` and ``smoke`` have few items and draws: a wrong answer to GSM8K is 256 tokens long."""
 
 EXPERIMENTS.add(
     "cnl-table-3",
