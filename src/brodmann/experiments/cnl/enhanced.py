@@ -63,7 +63,7 @@ class Enhanced(LocateConfig):
 
 
 @dataclass(frozen=True)
-class Training:
+class Trained:
     """One method's models on one data set.
 
     Attributes:
@@ -104,7 +104,7 @@ def trainings(
     epochs: Sequence[int],
     rates: Sequence[str],
     rows: Sequence[str] = tuple(METHODS),
-) -> Iterator[Training]:
+) -> Iterator[Trained]:
     """Train and measure, or read what was measured before."""
     tests, _ = tests_of(config, bench)
     for sigma in sigmas:
@@ -122,14 +122,14 @@ def trainings(
                             list(tests.values()),
                             schedule,
                         )
-                        yield _training((sigma, count, rate, row, data), made, tests)
+                        yield _trained((sigma, count, rate, row, data), made, tests)
 
 
-def _training(what: tuple[Any, ...], made: Tuned | None, tests: Mapping[str, Sample]) -> Training:
+def _trained(what: tuple[Any, ...], made: Tuned | None, tests: Mapping[str, Sample]) -> Trained:
     if made is None:
-        return Training(*what, answers={}, about={"neurons": 0})
+        return Trained(*what, answers={}, about={"neurons": 0})
     answers = {name: made.answers[test] for name, test in tests.items()}
-    return Training(*what, answers=answers, about=made.about)
+    return Trained(*what, answers=answers, about=made.about)
 
 
 GRID = {"default": (1e-6, 1e-5, 1e-4), "neurons": (1e-4, 1e-3, 1e-2), "random": (1e-4, 1e-3, 1e-2)}
@@ -165,7 +165,8 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         "items": _CPU_ITEMS,
         "sigmas": (6,),
         "epochs": (1, 5),
-        "n_train": 32,
+        "n_train": 16,
+        "batch_size": 4,
         "rates": {"": {"default": (1e-5,), "neurons": (1e-3,), "random": (1e-2,)}},
         **_LOCATING["cpu"],
     },

@@ -16,7 +16,7 @@ from brodmann.experiments.cnl.enhanced import (
     PRESET_VALUES,
     RANDOM,
     Enhanced,
-    Training,
+    Trained,
     located_sets,
     tests_of,
     trainings,
@@ -99,7 +99,7 @@ def run(config: Matrices, bench: Workbench) -> Tables:
 
 
 def _enhanced(
-    made: Sequence[Training], base: Mapping[str, Evaluation]
+    made: Sequence[Trained], base: Mapping[str, Evaluation]
 ) -> tuple[list[Row], list[_Effect]]:
     by = {(one.row, one.data): one.answers for one in made}
     cells, effects = list[Row](), list[_Effect]()

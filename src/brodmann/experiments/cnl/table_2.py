@@ -12,7 +12,7 @@ from brodmann.experiments.cnl.enhanced import (
     RANDOM,
     REST,
     Enhanced,
-    Training,
+    Trained,
     tests_of,
     trainings,
 )
@@ -53,7 +53,7 @@ def run(config: Enhanced, bench: Workbench) -> Tables:
     cells = [
         pooled_cell(BASE, BASE, name, [bench.answers(tests[name])], extra=True) for name in names
     ]
-    blocks: dict[str, list[Training]] = {}
+    blocks: dict[str, list[Trained]] = {}
     for one in made:
         blocks.setdefault(_block(one), []).append(one)
     for block, found in blocks.items():
@@ -64,11 +64,11 @@ def run(config: Enhanced, bench: Workbench) -> Tables:
     return {"cells": cells, "notes": notes}
 
 
-def _block(one: Training) -> str:
+def _block(one: Trained) -> str:
     return f"σ={one.sigma:g}, epoch {one.epochs}{one.rate}"
 
 
-def _accuracies(block: str, found: Sequence[Training], names: Sequence[str]) -> list[Row]:
+def _accuracies(block: str, found: Sequence[Trained], names: Sequence[str]) -> list[Row]:
     cells = []
     for row in (RANDOM, REST, LOCATED):
         own = {one.data: one for one in found if one.row == row}
@@ -87,7 +87,7 @@ def _accuracies(block: str, found: Sequence[Training], names: Sequence[str]) -> 
     return cells
 
 
-def _contrasts(block: str, found: Sequence[Training]) -> list[Row]:
+def _contrasts(block: str, found: Sequence[Trained]) -> list[Row]:
     """Located minus each other method, over all data sets, examples and seeds."""
     by = {(_block(one), one.row, one.data): one for one in found}
     cells = []

@@ -16,7 +16,7 @@ from brodmann.experiments.cnl.enhanced import (
     RANDOM,
     REST,
     Enhanced,
-    Training,
+    Trained,
     tests_of,
     trainings,
 )
@@ -43,7 +43,7 @@ def run(config: Enhanced, bench: Workbench) -> Tables:
     tests, notes = tests_of(config, bench)
     base = {name: bench.answers(test) for name, test in tests.items()}
     cells, last = list[Row](), config.epochs[-1]
-    decisive: list[Training] = []
+    decisive: list[Trained] = []
     for sigma in config.sigmas:
         for rate in config.rates:
             for epochs in config.epochs:
@@ -68,7 +68,7 @@ def run(config: Enhanced, bench: Workbench) -> Tables:
 
 
 def _changes(
-    row: str, found: Sequence[Training], base: Mapping[str, Evaluation], more: Row
+    row: str, found: Sequence[Trained], base: Mapping[str, Evaluation], more: Row
 ) -> list[Row]:
     cells = []
     for name, column in COLUMNS.items():
@@ -92,7 +92,7 @@ def _changes(
     return cells
 
 
-def _against(found: Sequence[Training], other: str) -> Pairs:
+def _against(found: Sequence[Trained], other: str) -> Pairs:
     by = {(one.sigma, one.row, one.data): one for one in found}
     return [
         pair

@@ -233,7 +233,7 @@ PRESETS = {
         data="template=plain,shots=2,max=12,repeat=true",
         n_located=64,
         n_test=40,
-        schedule=Schedule(rates=CPU_RATES, n_train=96, steps=24, seeds=(0, 1)),
+        schedule=Schedule(rates=CPU_RATES, n_train=96, steps=24),
     ),
     "paper": EnhanceErase(
         data="",

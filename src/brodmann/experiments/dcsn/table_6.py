@@ -241,7 +241,11 @@ PRESETS = {
         schedule=Schedule(rates=GRID, n_train=700, steps=264, held_out=32, seeds=(0, 1, 2)),
     ),
 }
-_SMALL: dict[str, Any] = {"n_located": 48, "n_test": 24}
+_SMALL: dict[str, Any] = {
+    "n_located": 48,
+    "n_test": 12,
+    "schedule": Schedule(rates=CPU_RATES, n_train=48, steps=12),
+}
 _MATH = _family(
     "GSM8K", "gsm8k", {"Meta_Math": "metamath", "SVAMP": "svamp"}, "gsm8k", "goemotions"
 )

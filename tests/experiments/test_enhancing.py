@@ -1,0 +1,72 @@
+"""What the tables of tuning share: pooling seeds, paired contrasts, the p of flipped signs."""
+
+from itertools import product
+
+import pytest
+
+from brodmann.evaluate import Evaluation
+from brodmann.experiments.claims import above
+from brodmann.experiments.enhancing import (
+    contrast_cell,
+    difference,
+    paired,
+    pooled_cell,
+    sign_flip_p,
+    unless_none_is_able,
+)
+from tests.experiments.benches import accuracy, contrast
+
+
+def answers(correct, margin=0.0):
+    return Evaluation.from_rows(
+        [
+            {
+                "prompt": f"q{index}",
+                "answer": "1",
+                "scorer": "integer",
+                "correct": bool(one),
+                "margin": margin + index,
+                "chance": 0.0,
+                "format_ok": True,
+                "expression": f"e{index}",
+            }
+            for index, one in enumerate(correct)
+        ]
+    )
+
+
+def test_seeds_are_pooled_over_the_same_examples():
+    runs = [answers([1, 0, 0, 0]), answers([1, 1, 1, 0])]
+    found = pooled_cell("b", "r", "+", runs)
+    assert found["value"] == 0.5
+    assert (found["lowest"], found["highest"]) == (0.25, 0.75)
+    assert found["n"] == 4
+    assert "lowest" not in pooled_cell("b", "r", "Avg.", runs)
+
+
+def test_a_contrast_is_paired_by_example_and_seed():
+    base, runs = answers([0, 0, 1, 0]), [answers([1, 0, 1, 0], 2.0), answers([1, 1, 1, 0], 4.0)]
+    pairs = paired([base], runs)
+    assert [len(pair) for pair in pairs] == [2, 2]
+    assert difference(pairs).mean == 3 / 8
+    found = contrast_cell("b", "r", "c", pairs)
+    assert found["margin_change"] == pytest.approx(3.0)
+    assert found["n"] == 4
+
+
+def test_flipped_signs_agree_with_all_flips():
+    before, after = answers([0] * 6), answers([1, 1, 1, 1, 1, 0])
+    flips = [sum(signs) for signs in product((-1, 1), repeat=5)]
+    exact = sum(abs(total) >= 5 for total in flips) / len(flips)
+    assert sign_flip_p([(before, after)]) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p([(before, before)]) == 1.0
+    two_seeds = [(before, after), (before, after)]  # the same examples: no more evidence
+    assert sign_flip_p(two_seeds) == pytest.approx(exact, abs=0.01)
+
+
+def test_models_of_which_none_is_able_cannot_be_told_apart():
+    judged = above("fits", contrast("b", "r", "c", 0.0, 0.0), -0.05, "Change")
+    assert judged[1] == "supported"
+    floor = [accuracy("b", "r", "c", 0.0)]
+    assert unless_none_is_able(judged, floor)[1] == "undecided at this size"
+    assert unless_none_is_able(judged, [*floor, accuracy("b", "s", "c")]) == judged
