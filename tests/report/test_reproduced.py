@@ -28,6 +28,11 @@ def made(tmp_path_factory):
     return folder
 
 
+def small(folder, **run):
+    """A result that is drawn fast: one panel."""
+    return save(folder, "own-table-1", [cell("A", "B", "C", 0.5)], **run)
+
+
 def text(made, kind, name="report.md"):
     return (made / "smollm2-135m" / kind / name).read_text(encoding="utf-8")
 
@@ -189,14 +194,14 @@ def test_the_index_has_every_result_in_the_papers_order(made):
 
 
 def test_links_survive_odd_folder_names(tmp_path):
-    table_2(tmp_path / "all" / "my (model) ü")
-    table_2(tmp_path / "all" / "b")
+    small(tmp_path / "all" / "my (model) ü")
+    small(tmp_path / "all" / "b")
     page = report_any(tmp_path / "all").read_text(encoding="utf-8")
     assert "](my%20%28model%29%20%C3%BC/report.md)" in page
 
 
 def test_a_report_is_the_same_when_made_again(made):
-    folder = made / "smollm2-135m" / "dots"
+    folder = made / "smollm2-135m" / "matrix"
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     before = [path.read_bytes() for path in files]
     assert report_any(folder) == folder / "report.md"
@@ -204,7 +209,7 @@ def test_a_report_is_the_same_when_made_again(made):
 
 
 def test_the_smoke_preset_is_said_to_mean_nothing(tmp_path):
-    page = report_reproduced(table_2(tmp_path / "smoke", preset="smoke")).read_text()
+    page = report_reproduced(small(tmp_path / "smoke", preset="smoke", environment={})).read_text()
     assert "This is the smoke preset" in page
 
 

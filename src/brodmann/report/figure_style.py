@@ -50,6 +50,7 @@ def picture(
         # No date and no version in the files: equal results give equal bytes.
         figure.savefig(path, metadata={"Software": None})
         if svg:
+            figure.set_layout_engine("none")  # it stays as it was laid out for the PNG
             drawing = path.with_suffix(".svg")
             figure.savefig(drawing, metadata={"Date": None, "Creator": None})
 

@@ -13,38 +13,56 @@ from brodmann.report.results import Row
 
 _PAPER = "#707070"
 _MOST_PANELS = 6
+_ACROSS = 3
 
 
 def draw_lines(result: Reproduced, path: Path) -> str:
     """Draw rows as lines over the columns; where the paper has numbers, a panel for each row."""
-    blocks = result.paper_blocks
-    split = {block: bool(result.paper_cells(block)) for block in blocks}
-    shown = {block: _groups(result, block, split[block]) for block in blocks}
-    most = max((len(groups) for groups in shown.values()), default=1)
-    size = 2.3 if most > 2 else 4.6
+    lines = _layout(result)
+    across = max((len(line) for line in lines), default=1)
+    width = 1.2 + across * (2.3 if across > 3 else 3.2)
     title = f"{result.place}: {result.title}"
-    with picture(path, 1.2 + size * most, 0.9 + 2.5 * len(blocks), title, svg=True) as figure:
-        grid = panels(figure, max(1, len(blocks)), most)
-        for line, block in zip(grid, blocks, strict=False):
-            for axes, rows in zip(line, shown[block], strict=False):
+    with picture(path, width, 0.9 + 2.5 * max(1, len(lines)), title, svg=True) as figure:
+        grid = panels(figure, max(1, len(lines)), across)
+        for row, line in zip(grid, lines, strict=False):
+            for axes, (block, rows, name) in zip(row, line, strict=False):
                 _lines_panel(axes, result, block, rows)
-                name = f"{block}: {rows[0]}" if split[block] else block
                 axes.set_title(short(name, 30), loc="left")
-            _share_y(line[: len(shown[block])])
-            line[0].set_ylabel(_unit(result.cells(block)))
-            for axes in line[len(shown[block]) :]:
+            _share_y(row[: len(line)])
+            row[0].set_ylabel(_unit(result.cells(line[0][0])))
+            for axes in row[len(line) :]:
                 axes.axis("off")
-        seen = [axes.get_legend_handles_labels() for line in grid for axes in line]
-        known = {label: handle for handles, labels in seen for handle, label in
-                 zip(handles, labels, strict=True)}  # fmt: skip
+        known = {
+            label: handle
+            for row in grid
+            for axes in row
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
         if known:
             figure.legend(
                 list(known.values()), list(known), loc="outside lower left", ncols=4, frameon=False
             )
     return (
-        f"{result.title}. Lines with bands: {result.model}, 95% intervals. Grey: the paper's "
-        "numbers where it prints any."
+        f"{result.title}. Lines with bands: {result.model}, 95% intervals. Grey and dashed: the "
+        "paper's numbers where it prints any; grey and dotted: not in the paper."
     )
+
+
+def _layout(result: Reproduced) -> list[list[tuple[str, list[str], str]]]:
+    """Return lines of panels: block, rows and title of each.
+
+    Blocks with numbers of the paper have a line each, and a panel for each row; others a panel.
+    """
+    blocks = result.paper_blocks
+    if any(result.paper_cells(block) for block in blocks):
+        return [
+            [(block, rows, f"{block}: {rows[0]}") for rows in _groups(result, block)]
+            for block in blocks
+        ]
+    flat = [
+        (block, result.names("row", block) + _controls(result, block), block) for block in blocks
+    ]
+    return [flat[start : start + _ACROSS] for start in range(0, len(flat), _ACROSS)]
 
 
 def draw_bars(result: Reproduced, path: Path) -> str:
@@ -63,12 +81,11 @@ def draw_bars(result: Reproduced, path: Path) -> str:
     return f"{result.title}. {result.model}, with 95% intervals. Grey: not in the paper."
 
 
-def _groups(result: Reproduced, block: str, split: bool) -> list[list[str]]:
-    """Return the rows of each panel: one each, controls last, or all in one."""
-    rows, controls = result.names("row", block), _controls(result, block)
-    if not split:
-        return [rows + controls]
-    return [[row] for row in rows + controls[: max(0, _MOST_PANELS - len(rows))]]
+def _groups(result: Reproduced, block: str) -> list[list[str]]:
+    """Return the rows of each panel of a block: one each, those of controls last."""
+    rows = result.names("row", block)
+    rows += _controls(result, block)[: max(0, _MOST_PANELS - len(rows))]
+    return [[row] for row in rows]
 
 
 def _controls(result: Reproduced, block: str) -> list[str]:
@@ -133,6 +150,7 @@ def _line(
               label=label)  # fmt: skip
     low, high = ([_end(cell, name) for cell in known] for name in ("low", "high"))
     axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
+    axes.vlines(places, low, high, color=colour, lw=0.8)  # a single point has no band
 
 
 def _bars_panel(axes: Axes, result: Reproduced, block: str) -> None:

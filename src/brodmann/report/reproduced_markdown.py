@@ -51,7 +51,8 @@ def write_report(result: Reproduced, figure: str, words: str, csv_files: Sequenc
         csv_files=csv_files,
         about=[(key, result.run[key]) for key in _SHOWN_KEYS if result.run.get(key) is not None],
         values=_flat(result.run.get("config", {})),
-        environment=result.run.get("environment", {}),
+        preset=str(result.run.get("preset", "not given")),
+        environment={"versions": {}, "platform": ""} | result.run.get("environment", {}),
         command=_command(result.run.get("command")),
     )
     path = result.folder / "report.md"

@@ -42,12 +42,8 @@ class Ratio:
     activated: int
 
 
-def forward_cells(bench: Workbench, locating: Locating, items: int) -> tuple[list[Row], list[Row]]:
-    """Measure the activation ratios of all rows and columns.
-
-    Returns:
-        The cells, and a row for every example.
-    """
+def forward_cells(bench: Workbench, locating: Locating, items: int) -> list[Row]:
+    """Measure the activation ratios of all rows and columns."""
     rule = rule_of("raw", locating.rules())
     sets = {view: operator_sets(bench, locating, view) for view in VIEWS}
     named = {
@@ -76,7 +72,7 @@ def forward_cells(bench: Workbench, locating: Locating, items: int) -> tuple[lis
             for column in COLUMNS
         }
         cells += _cells(ratios, suffix)
-    return cells, rows
+    return cells
 
 
 def _ratios(
@@ -126,7 +122,7 @@ def _ratio_cell(
     place: tuple[str, str, str], found: Sequence[Ratio], mark: Mapping[str, Any]
 ) -> Row:
     if not found:
-        return cell(*place, None, unit="activation", neurons=0, **mark)
+        return cell(*place, None, unit="share", neurons=0, **mark)
     units = [one.unit for one in found]
     low, high = bootstrap_interval([one.own for one in found], groups=units)
     others = [one.others for one in found if one.others is not None]
@@ -137,7 +133,7 @@ def _ratio_cell(
         "activated": _mean([one.activated for one in found]),
     }
     value, n = _mean([one.own for one in found]), len(set(units))
-    return cell(*place, value, low=low, high=high, unit="activation", n=n, **told)
+    return cell(*place, value, low=low, high=high, unit="share", n=n, **told)
 
 
 def _contrast_cell(place: tuple[str, str, str], found: Sequence[tuple[float, Ratio]]) -> Row:
