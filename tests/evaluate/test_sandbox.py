@@ -511,8 +511,14 @@ def test_numpy_is_not_there_and_the_error_says_so():
 def test_the_program_dies_with_the_process_that_started_it(tmp_path):
     # A parent that is killed has no chance to kill the child: the kernel does it.
     told = tmp_path / "told"
+    package = Path(sandbox.__file__).parent
+    # The packages by hand: their own imports (torch) take long and are not needed.
     parent = f"""
-import sys
+import sys, types
+folders = {{"brodmann": {str(package.parent)!r}, "brodmann.evaluate": {str(package)!r}}}
+for name in folders:
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [folders[name]]
 from brodmann.evaluate import sandbox
 real = sandbox._Child.finish
 def finish(child, *args):

@@ -99,7 +99,7 @@ def _run(source: str, then: str, job_at: int, verdict_at: int) -> None:
     execute, read, write, leave = exec, os.read, os.write, os._exit
     module, own = types.ModuleType("__main__"), sys.modules["__main__"]
     sys.modules["__main__"], sys.argv[:] = module, ["program.py"]
-    builtins.exit = builtins.quit = sys.exit  # which -S leaves out
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # which -S leaves out
     program = compile(source, "program.py", "exec", dont_inherit=True)
     write(verdict_at, b"compiled")
     for part in (program, compile(then, "tests.py", "exec", dont_inherit=True)):
