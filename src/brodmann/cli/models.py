@@ -33,5 +33,6 @@ def models_command(
     if as_json:
         print_json({"bundled": rows, "families": supported_families()})
         return
-    print_table(rows, title="Bundled models")
+    columns = ("name", "about", "parameters", "licence", "quantisation", "cached")
+    print_table(rows, title="Bundled models", columns=columns)
     print_text("Supported families: " + ", ".join(supported_families()))

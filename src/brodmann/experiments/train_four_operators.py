@@ -30,12 +30,12 @@ from brodmann.models.byte_tokenizer import VOCABULARY, byte_tokenizer
 from brodmann.models.small_models import save_small_model
 
 WIDTH, NEURONS, LAYERS, HEADS = 64, 256, 4, 4
-STEPS = 9000
-MIXTURE = {1: 0.2, 2: 0.45, 3: 0.2, 4: 0.1, 5: 0.05}
+STEPS = 8000
+MIXTURE = {1: 0.15, 2: 0.45, 3: 0.25, 4: 0.1, 5: 0.05}
 """By the number of operators: the share of batches."""
 
 PROPOSALS = 60_000
-LINES = 192
+LINES = 96
 """Lines of a batch with one operator; fewer where they are longer."""
 
 MUON_RATE, ADAM_RATE = 1.5e-2, 7e-3

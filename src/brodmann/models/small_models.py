@@ -37,7 +37,10 @@ class SmallModel:
 SMALL: Mapping[str, SmallModel] = MappingProxyType(
     {
         "four-operators": SmallModel(
-            about="Solves + - * /; trained by brodmann.experiments.train_four_operators",
+            about=(
+                "Solves + - * /, trained by brodmann.experiments.train_four_operators; right on "
+                "unseen expressions: 1-OP 100%, 2-OP 97%, 3-OP 82%"
+            ),
             parameters=279_232,
         ),
         "tiny-random": SmallModel(
