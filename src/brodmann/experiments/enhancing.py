@@ -70,6 +70,20 @@ class Schedule:
     seeds: tuple[int, ...] = (0,)
     rank: int = 8
 
+    def training(self, method: str, spec: str, neurons: NeuronSet | None) -> Training:
+        """Return a method's training with the first seed; its rate is still to be chosen."""
+        return Training(
+            method=method,
+            sample=Sample(spec, "train", self.n_train + self.held_out),
+            neurons=neurons,
+            lr=0.0,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            seed=self.seeds[0],
+            rank=self.rank,
+            held_out=self.held_out,
+        )
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -108,17 +122,7 @@ def tune(
     name = method.partition(":")[0]
     if name not in WITHOUT_SET and not len(neurons):
         return None
-    first = Training(
-        method=method,
-        sample=Sample(spec, "train", schedule.n_train + schedule.held_out),
-        neurons=None if name in WITHOUT_SET else neurons,
-        lr=0.0,
-        steps=schedule.steps,
-        batch_size=schedule.batch_size,
-        seed=schedule.seeds[0],
-        rank=schedule.rank,
-        held_out=schedule.held_out,
-    )
+    first = schedule.training(method, spec, None if name in WITHOUT_SET else neurons)
     rates = schedule.rates.get(name, schedule.rates["default"])
     first = replace(first, lr=best_rate(bench, first, rates)[0])
     made = [bench.tuned(replace(first, seed=seed), tests) for seed in schedule.seeds]
