@@ -85,11 +85,11 @@ class Table4Config:
 
 def run(config: Table4Config, bench: Workbench) -> Tables:
     """Look forward, and verify in reverse."""
-    cells, rows = forward_cells(bench, config.locating, config.items)
+    cells = forward_cells(bench, config.locating, config.items)
     sets = by_operator(operator_sets(bench, config.locating)["raw"])
     cells += _reverse_cells(bench, config, sets)
     cells += neutral_cells(bench, sets, config.neutral_draws)
-    return {"cells": cells, "activation": rows}
+    return {"cells": cells}
 
 
 def judge(tables: Mapping[str, Sequence[Cell]], config: Table4Config) -> list[Judged]:

@@ -56,7 +56,8 @@ class Table5Config:
         test_options: options of the data specs that are tested; only expressions are independent.
         items: examples of each operator to test.
         parts: which sets: the rule and the strongest fraction of them.
-        draws: layer-matched random sets beside each.
+        draws: layer-matched random sets beside each set, on its own operator.
+        other_draws: how many of them are tested on the other operators, too.
         neutral_draws: how many of them read neutral text.
         doses: which fractions of each operator's own (raw) set are erased.
         dose_draws: random sets of each.
@@ -67,6 +68,7 @@ class Table5Config:
     items: int | None
     parts: tuple[tuple[str, float], ...]
     draws: int
+    other_draws: int
     neutral_draws: int
     doses: tuple[float, ...]
     dose_draws: int
@@ -88,12 +90,11 @@ def run(config: Table5Config, bench: Workbench) -> Tables:
         suffix = suffix_of(rule, fraction)
         sets = {one.capability: strongest(one, fraction) for one in located[rule]}
         erasures = {
-            (erased, tested): erase_and_compare(
-                bench, neurons, config.test(tested), draws=config.draws, seed=config.locating.seed
-            )
+            (erased, tested): _erasure(config, bench, neurons, tested, draws)
             for erased, neurons in sets.items()
             if len(neurons)
             for tested in OPERATORS
+            for draws in [config.draws if erased == tested else config.other_draws]
         }
         cells += _matrix_cells(erasures, sets, f"Erase{suffix}", {"extra": True} if suffix else {})
         cells += contrast_cells(erasures, f"Contrasts{suffix}")
@@ -135,6 +136,13 @@ def suffix_of(rule: str, fraction: float) -> str:
 def strongest(one: MapSet, fraction: float) -> NeuronSet:
     """Return the strongest part of a set; an empty set stays empty."""
     return one.neurons.strongest(one.scores, fraction) if len(one.neurons) else one.neurons
+
+
+def _erasure(
+    config: Table5Config, bench: Workbench, neurons: NeuronSet, tested: str, draws: int
+) -> Erasure:
+    seed = config.locating.seed
+    return erase_and_compare(bench, neurons, config.test(tested), draws=draws, seed=seed)
 
 
 def _matrix_cells(
@@ -182,13 +190,7 @@ def _dose_cells(config: Table5Config, bench: Workbench, sets: Sequence[MapSet]) 
     for one in (one for one in sets if len(one.neurons)):
         for dose in config.doses:
             neurons = strongest(one, dose)
-            erasure = erase_and_compare(
-                bench,
-                neurons,
-                config.test(one.capability),
-                draws=config.dose_draws,
-                seed=config.locating.seed,
-            )
+            erasure = _erasure(config, bench, neurons, one.capability, config.dose_draws)
             row = f"1-OP ({OPERATORS[one.capability]})"
             told: dict[str, Any] = {"neurons": len(neurons), "extra": True, **_beside(erasure)}
             cells.append(change_cell("Dose", row, f"{dose:g}", erasure.change(), **told))
@@ -220,6 +222,7 @@ PRESETS = {
         items=4,
         parts=(("raw", 0.1), ("contrast", 1.0)),
         draws=2,
+        other_draws=2,
         neutral_draws=1,
         doses=(0.5,),
         dose_draws=1,
@@ -227,9 +230,10 @@ PRESETS = {
     "cpu": Table5Config(
         locating=CPU,
         test_options=f"{CPU.options},repeat=true",
-        items=32,
+        items=24,
         parts=(("raw", 0.1), ("raw", 1.0), ("contrast", 1.0)),
-        draws=10,
+        draws=20,
+        other_draws=2,
         neutral_draws=3,
         doses=(0.1, 0.25, 0.5, 1.0),
         dose_draws=3,
@@ -240,6 +244,7 @@ PRESETS = {
         items=None,
         parts=_EVERY,
         draws=99,
+        other_draws=99,
         neutral_draws=20,
         doses=(0.1, 0.25, 0.5, 0.75, 1.0),
         dose_draws=20,

@@ -214,8 +214,8 @@ CLAIMS = {
 }
 
 PRESETS = {
-    "smoke": Table8Config(locating=SMOKE, lr=1e-3, steps=1, batch_size=4),
-    "cpu": Table8Config(locating=CPU, lr=1e-5, steps=4, batch_size=8),
+    "smoke": Table8Config(locating=SMOKE, lr=1e-3, steps=2, batch_size=4),
+    "cpu": Table8Config(locating=CPU, lr=1e-5, steps=5, batch_size=8),
     "paper": Table8Config(locating=PAPER, lr=1e-5, steps=150, batch_size=8),
 }
 
