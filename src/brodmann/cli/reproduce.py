@@ -36,6 +36,10 @@ def reproduce_command(
         str,
         typer.Option("--preset", help="smoke: seconds; cpu: tens of minutes; paper: for GPUs."),
     ] = "cpu",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the preset, such as locating.sigma=3."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="The folder of all results.")] = Path(
         "runs/reproduce"
     ),
@@ -84,11 +88,11 @@ def reproduce_command(
         allow_code_execution=allow_code_execution,
     )
     done, failed = list[Path](), list[str]()
-    for name, experiments in _by_model(what, preset, model).items():
+    for name, experiments in _by_model(what, preset, model, changes or ()).items():
         bench = open_bench(name)
         for experiment in experiments:
             try:
-                done.append(_run(experiment, preset, bench, out, resume, overwrite))
+                done.append(_run(experiment, preset, changes or (), bench, out, resume, overwrite))
             except BrodmannError as error:
                 if what != ["all"]:
                     raise
@@ -103,7 +107,7 @@ def reproduce_command(
 
 
 def _by_model(
-    what: Sequence[str], preset: str, models: Sequence[str] | None
+    what: Sequence[str], preset: str, models: Sequence[str] | None, changes: Sequence[str]
 ) -> "dict[str, list[Experiment]]":
     """Return which experiments to run on which model."""
     from brodmann.experiments.catalogue import find_experiment, load_experiments
@@ -112,7 +116,7 @@ def _by_model(
     names = list(load_experiments()) if list(what) == ["all"] else what
     found: dict[str, list[Experiment]] = {}
     for experiment in map(find_experiment, names):
-        config_of(experiment, preset)
+        config_of(experiment, preset, changes)
         for model in models or experiment.models[preset]:
             found.setdefault(model, []).append(experiment)
     return found
@@ -121,6 +125,7 @@ def _by_model(
 def _run(
     experiment: "Experiment",
     preset: str,
+    changes: Sequence[str],
     bench: "Workbench",
     out: Path,
     resume: bool,
@@ -134,6 +139,7 @@ def _run(
         preset,
         bench,
         out,
+        changes=changes,
         resume=resume,
         overwrite=overwrite,
         finish=report_reproduced,

@@ -4,7 +4,7 @@ Every verdict compares an interval with a level, so that "undecided at this size
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brodmann.experiments.cells import Cell
@@ -64,7 +64,7 @@ def told(found: Cell) -> str:
     return text if low is None else f"{text} [{low:{signed}.3f}, {high:{signed}.3f}]"
 
 
-def verdict_rows(judged: Sequence[Judged], claims: dict[str, str]) -> list[dict[str, Any]]:
+def verdict_rows(judged: Sequence[Judged], claims: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the rows of the table ``verdict``: each claim in words, its verdict and why."""
     return [
         {"claim": name, "statement": claims[name], "verdict": verdict, "because": because}

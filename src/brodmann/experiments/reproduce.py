@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from brodmann.environment import environment, peak_device_memory_bytes, peak_mem
 from brodmann.errors import InputError, UnknownNameError
 from brodmann.experiments.claims import verdict_rows
 from brodmann.experiments.experiment import PRESETS, Experiment, Tables
+from brodmann.experiments.override import overridden
 from brodmann.experiments.partial import say
 from brodmann.experiments.workbench import Workbench, settings_of
 from brodmann.storage import check_new_folder, new_folder, plain, read_json, write_json, write_rows
@@ -26,6 +27,7 @@ def reproduce(
     bench: Workbench,
     out: Path,
     *,
+    changes: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     finish: Callable[[Path], object] | None = None,
@@ -40,6 +42,8 @@ def reproduce(
         preset: its size, out of :data:`brodmann.experiments.experiment.PRESETS`.
         bench: the model, with its cache: an interrupted run goes on from there.
         out: the folder of all results.
+        changes: of the preset's values, as :func:`brodmann.experiments.override.overridden`
+            takes them.
         resume: keep a result that is there, if it is of the same model and values.
         overwrite: replace a result that is there.
         finish: called with the new folder before it takes its name.
@@ -48,18 +52,17 @@ def reproduce(
         UnknownNameError: no such preset.
         InputError: the folder exists, and neither flag is given; or it holds something else.
     """
-    config = config_of(experiment, preset)
+    config = config_of(experiment, preset, changes)
     folder = out / folder_name(bench.name) / experiment.id
     if resume and (folder / "run.json").exists():
-        _check_same(folder, experiment, preset, bench)
+        _check_same(folder, experiment, config, bench)
         return folder
     check_new_folder(folder, overwrite)
     start = time.perf_counter()
     say(f"{experiment.id} on {bench.name}, preset {preset}: {experiment.title}")
     tables = experiment.run(config, bench)
-    claims = dict(experiment.claims)
-    tables["verdict"] = verdict_rows(experiment.judge(tables, config), claims)
-    about = _about(experiment, preset, config) | settings_of(bench)
+    tables["verdict"] = verdict_rows(experiment.judge(tables, config), experiment.claims)
+    about = _about(experiment, preset, config) | {"changes": list(changes)} | settings_of(bench)
     about["wall_seconds"] = round(time.perf_counter() - start, 2)
     about["memory"] = {"host": peak_memory_bytes(), "device": peak_device_memory_bytes()}
     with new_folder(folder, overwrite) as new:
@@ -69,15 +72,16 @@ def reproduce(
     return folder
 
 
-def config_of(experiment: Experiment, preset: str) -> Any:
-    """Return the values of a preset.
+def config_of(experiment: Experiment, preset: str, changes: Sequence[str] = ()) -> Any:
+    """Return the values of a preset, some of them changed.
 
     Raises:
-        UnknownNameError: no such preset.
+        UnknownNameError: no such preset, or no such value.
+        InputError: a change that cannot be read.
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    return experiment.presets[preset]
+    return overridden(experiment.presets[preset], changes)
 
 
 def folder_name(model: str) -> str:
@@ -106,17 +110,17 @@ def _about(experiment: Experiment, preset: str, config: Any) -> dict[str, Any]:
     }
 
 
-def _check_same(folder: Path, experiment: Experiment, preset: str, bench: Workbench) -> None:
+def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbench) -> None:
     """Refuse to pass off one result as another."""
     run = read_json(folder / "run.json")
     wanted = {
         "experiment": experiment.id,
-        "config": plain(dataclasses.asdict(config_of(experiment, preset))),
+        "config": plain(dataclasses.asdict(config)),
         "fingerprint": bench.fingerprint,
     }
     other = [name for name, value in wanted.items() if run.get(name) != value]
     if other:
         raise InputError(
-            f"Expected the result of {experiment.id} with preset {preset} in {folder}; it differs "
-            f"in {', '.join(other)}. Write --overwrite, or give another --out."
+            f"Expected this very experiment ({experiment.id}) in {folder}; it differs in "
+            f"{', '.join(other)}. Write --overwrite, or give another --out."
         )
