@@ -84,6 +84,7 @@ def test_a_body_may_go_on_behind_the_indent_of_the_prompt():
     assert is_right(example, "return 3 * x\n")
     assert is_right(example, " return 3 * x\n")  # the last space may be the model's
     assert is_right(example, "y = x\n    return 3 * y\nprint(")
+    assert is_right(example, f"```python\n{FUNCTION}```")
     assert not is_right(example, "return x\n")
 
 

@@ -58,7 +58,7 @@ class CodeScorer(Scorer):
         """Run the tests. What parses is a program that Python can compile."""
         tests = _tests(example)
         text = _cut(tests, output).text
-        outcomes = _run(tests, text) if text.strip() else []
+        outcomes = _run(tests, output) if text.strip() else []
         compiled = bool(outcomes) and outcomes[0].compiled
         return Judgement(text if compiled else None, _right(tests, outcomes))
 
@@ -104,7 +104,7 @@ def gold_rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
     rows = []
     for index, example in enumerate(examples):
         tests = _tests(example)
-        outcomes = _run(tests, _cut(tests, example.answer).text)
+        outcomes = _run(tests, example.answer)
         last = outcomes[-1]
         row = {"index": index, "gold_passes": _right(tests, outcomes), "status": last.status}
         rows.append(row | {"stderr": last.stderr[-200:]})
@@ -125,11 +125,14 @@ def _tests(example: Example) -> Mapping[str, Any]:
     return found
 
 
-def _run(tests: Mapping[str, Any], text: str) -> list[Outcome]:
+def _run(tests: Mapping[str, Any], output: str) -> list[Outcome]:
     """Run a program on its tests, up to the first that is not right."""
-    before = tests["before"]
-    # Whose token the last space of an indentation belongs to, the tokenizer decides.
-    program = before + (text.lstrip(" \t") if before.endswith((" ", "\t")) else text) + "\n"
+    before, text = tests["before"], _cut(tests, output).text
+    if not _goes_on_with_a_body(before, output):
+        before = before.rstrip(" \t")  # what is written anew begins at the margin
+    elif before.endswith((" ", "\t")):
+        text = text.lstrip(" \t")  # the tokenizer decides whose the last space of an indent is
+    program = before + text + "\n"
     if tests["kind"] == "program":
         return [run_program(program, then=tests["after"])]
     if name := tests["fn_name"]:
