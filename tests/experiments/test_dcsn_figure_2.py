@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from brodmann.experiments.cells import only
+from brodmann.experiments.dcsn.activation_ratio import magnitudes
 from brodmann.experiments.dcsn.figure_2 import (
     CLAIMS,
     ELSEWHERE,
     PRESETS,
     contrast_cells,
     judge,
-    magnitudes,
     run,
 )
 from brodmann.experiments.dcsn.operator_sets import by_operator, operator_sets

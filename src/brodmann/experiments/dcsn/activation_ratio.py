@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from brodmann.data import Example
 from brodmann.experiments.partial import say
@@ -13,6 +15,10 @@ from brodmann.experiments.sample import Sample
 from brodmann.experiments.tune_once import pairs_digest
 from brodmann.experiments.workbench import Workbench
 from brodmann.localize.dcsn import dcsn
+from brodmann.localize.targets import readings
+from brodmann.models.activations import captured
+from brodmann.models.batches import right_padded
+from brodmann.models.language_model import LanguageModel
 from brodmann.neurons import NeuronScores, NeuronSet
 
 CHUNK = 16
@@ -63,7 +69,26 @@ def one_by_one(bench: Workbench, examples: Sequence[Example]) -> Iterator[Neuron
         yield from found.values()
 
 
-def random_mean(of_neurons: torch.Tensor, neurons: NeuronSet) -> float:
+@torch.no_grad()
+def magnitudes(model: LanguageModel, examples: Sequence[Example]) -> Iterator[Float[Tensor, "L N"]]:
+    """Yield |z| of every neuron at the last token in front of each example's answer."""
+    sequences = readings(model, examples, target="first", chat_template="off")
+    for start in range(0, len(sequences), CHUNK):
+        part = [one.ids for one in sequences[start : start + CHUNK]]
+        padded = right_padded(part, model.pad_id, model.device)
+        length = padded.input_ids.shape[1]
+        last = torch.tensor([row * length + len(ids) - 1 for row, ids in enumerate(part)])
+        with captured(model, last) as seen:
+            model.decoder(input_ids=padded.input_ids, use_cache=False)
+        found = torch.zeros(len(part), *model.real.shape)
+        for layer, activations in seen.items():
+            assert activations.z is not None
+            z = activations.z.abs().float().cpu()
+            found[:, layer, : z.shape[1]] = z
+        yield from found
+
+
+def random_mean(of_neurons: Tensor, neurons: NeuronSet) -> float:
     """Return the mean of a number over random sets, matched per layer: exactly, without drawing.
 
     Args:

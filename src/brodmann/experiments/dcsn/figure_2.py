@@ -7,24 +7,23 @@ division.
 
 Sets differ in how active their neurons are on anything. So each cell has beside it what sets with
 as many neurons in each layer have (exactly, over all such sets), "other" is the mean of the neurons
-in no set, and a second contrast keeps the neurons and changes the expressions.
+in no set, and a second contrast keeps the neurons and changes the expressions. (Over all operators
+the two contrasts have one mean, so that this one is free of what sets are on anything, too.)
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from brodmann.data import Example
 from brodmann.evaluate import bootstrap_interval
 from brodmann.experiments.cells import OPERATORS, Cell, Row, cell, only
 from brodmann.experiments.claims import Judged, above
-from brodmann.experiments.dcsn.activation_ratio import CHUNK, one_by_one, random_mean
+from brodmann.experiments.dcsn.activation_ratio import magnitudes, one_by_one, random_mean
 from brodmann.experiments.dcsn.operator_sets import (
     CPU,
     PAPER,
@@ -40,10 +39,6 @@ from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.tune_once import pairs_digest
 from brodmann.experiments.workbench import Workbench
-from brodmann.localize.targets import readings
-from brodmann.models.activations import captured
-from brodmann.models.batches import right_padded
-from brodmann.models.language_model import LanguageModel
 from brodmann.neurons import NeuronSet
 
 MEASURES = {"z": ("mean |z|", "activation"), "c": ("mean C", "logits")}
@@ -85,12 +80,12 @@ def run(config: Figure2Config, bench: Workbench) -> Tables:
 
 
 def judge(tables: Mapping[str, Sequence[Cell]], config: Figure2Config) -> list[Judged]:
-    """Judge the papers' sets over all operators."""
+    """Judge the papers' sets: over all operators, and those of - on additions."""
     judged = []
     for measure, (block, _) in MEASURES.items():
-        place = {"block": f"{block}, contrasts", "row": ALL}
-        inverse = only(tables["cells"], **place, column=INVERSE_OTHERS)
-        same = only(tables["cells"], **place, column=ELSEWHERE)
+        place = {"block": f"{block}, contrasts"}
+        inverse = only(tables["cells"], **place, row=ALL, column=INVERSE_OTHERS)
+        same = only(tables["cells"], **place, row="+", column=ELSEWHERE)
         because = f"{block} of the inverse operator's set"
         judged += [
             above(f"inverse_{measure}", inverse, 0.0, f"{because} less that of the other pair's"),
@@ -98,7 +93,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Figure2Config) -> list[J
                 f"same_neurons_{measure}",
                 same,
                 0.0,
-                f"{because} less the same on expressions of the other pair",
+                f"{block} of the set of - on additions less that on expressions with * or /",
             ),
         ]
     return judged
@@ -138,25 +133,6 @@ def _means(
     random = {name: random_mean(values, one) for name, one in known.items()}
     other = float(values[rest].double().mean())
     return {measure: {**nothing, **own, OTHER: other}, f"random_{measure}": {**nothing, **random}}
-
-
-@torch.no_grad()
-def magnitudes(model: LanguageModel, examples: Sequence[Example]) -> Iterator[Float[Tensor, "L N"]]:
-    """Yield |z| of every neuron at the last token in front of each example's answer."""
-    sequences = readings(model, examples, target="first", chat_template="off")
-    for start in range(0, len(sequences), CHUNK):
-        part = [one.ids for one in sequences[start : start + CHUNK]]
-        padded = right_padded(part, model.pad_id, model.device)
-        length = padded.input_ids.shape[1]
-        last = torch.tensor([row * length + len(ids) - 1 for row, ids in enumerate(part)])
-        with captured(model, last) as seen:
-            model.decoder(input_ids=padded.input_ids, use_cache=False)
-        found = torch.zeros(len(part), *model.real.shape)
-        for layer, activations in seen.items():
-            assert activations.z is not None
-            z = activations.z.abs().float().cpu()
-            found[:, layer, : z.shape[1]] = z
-        yield from found
 
 
 def _matrix(
@@ -202,10 +178,23 @@ def contrast_cells(
         for asked, (values, units) in measured.items():
             place = (block, OPERATORS[asked], column)
             cells.append(_mean_cell(place, values, units, unit, {"extra": True}))
-        every = [value for values, _ in measured.values() for value in values]
-        units = [one for _, names in measured.values() for one in names]
-        cells.append(_mean_cell((block, ALL, column), every, units, unit, {"extra": True}))
+    every = [value for values, _ in pairs.values() for value in _about_mean(values)]
+    means = [one["value"] for one in cells if one["column"] == INVERSE_OTHERS]
+    middle = None if None in means else sum(means) / len(means)
+    every = [None if value is None or middle is None else value + middle for value in every]
+    units = [one for _, names in pairs.values() for one in names]
+    place = (block, ALL, INVERSE_OTHERS)
+    cells.append(_mean_cell(place, every, units, unit, {"extra": True}))
     return cells
+
+
+def _about_mean(values: Sequence[float | None]) -> list[float | None]:
+    """Take off the mean: how operators differ is not sampled, so it is not in an interval."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return [None] * len(values)
+    mean = sum(known) / len(known)
+    return [value - mean for value in known]
 
 
 def _minus(value: float | None, others: Sequence[float | None]) -> float | None:
@@ -258,12 +247,12 @@ def _unit(asked: str, row: Mapping[str, Any]) -> str:
 CLAIMS = {
     "inverse_z": "On expressions of one operator the set of its inverse is more active (mean |z|) "
     "than the sets of the other two operators (the paper, without numbers: + and -, * and /).",
-    "same_neurons_z": "The set of an operator is more active (mean |z|) on expressions of its "
-    "inverse than on those of the other two operators: the same neurons, other expressions.",
+    "same_neurons_z": "The set of - is more active (mean |z|) on additions than on multiplications "
+    "and divisions: the same neurons, other expressions.",
     "inverse_c": "On expressions of one operator the set of its inverse adds more to the answer's "
     "logit (mean C) than the sets of the other two operators.",
-    "same_neurons_c": "The set of an operator adds more to the answer's logit (mean C) on "
-    "expressions of its inverse than on those of the other two operators.",
+    "same_neurons_c": "The set of - adds more to the answer's logit (mean C) on additions than on "
+    "multiplications and divisions.",
 }
 
 PRESETS = {
