@@ -203,6 +203,22 @@ def test_solutions_pass_their_tests(name):
             exec(code["before"] + "pass" + code["after"], {})
 
 
+def test_a_set_up_may_use_what_the_answer_defines(tmp_path):
+    row = {
+        "task_id": 11,
+        "text": "Write a class with a height.",
+        "code": "class Node:\n    height = 1",
+        "test_setup_code": "root = Node()",
+        "test_list": ["assert root.height == 1"],
+    }
+    folder = tmp_path / "mbpp"
+    folder.mkdir()
+    (folder / "mbpp.jsonl").write_text(json.dumps(row))
+    (example,) = load_examples(f"mbpp:dir={tmp_path}", "test")
+    code = example.meta["code"]
+    exec(code["before"] + example.answer + code["after"], {})
+
+
 def test_solutions_of_apps_pass_their_cases():
     kinds = set()
     for example in load_examples("apps:source=sample"):

@@ -45,9 +45,10 @@ def _mbpp(values: Values, where: str) -> Values | None:
 
 
 def _mbpp_tests(values: Values, where: str) -> Values:
-    setup = [str(values["setup"]), *map(str, values["imports"])]
-    before = "".join(f"{text}\n" for text in setup if text)
-    after = "".join(f"\n{test}" for test in values["tests"])
+    before = "".join(f"{text}\n" for text in map(str, values["imports"]) if text)
+    # The set-up belongs to the tests: some of it uses a class that the answer defines.
+    lines = [str(values["setup"]), *map(str, values["tests"])]
+    after = "".join(f"\n{line}" for line in lines if line)
     return {"kind": "program", "before": before, "after": f"\n{after}\n"}
 
 
