@@ -64,7 +64,7 @@ dcsn-table-11 | Separability | MQ | Avg. | GPT-J-6B | 4.98 | 5.04
 dcsn-table-11 | Separability | TF | Avg. | GPT-J-6B | 4.73 | 4.76
 dcsn-table-11 | Separability | CH | Avg. | GPT-J-6B | 4.03 | 4.48
 dcsn-table-11 | Separability | EN | Avg. | GPT-J-6B | 4.68 | 4.43
-cnl-table-2 | epoch 1 | W/o located | Avg. | Llama2-7B σ=6 | 28.95 | 29.61
+cnl-table-2 | σ=6, epoch 1 | W/o located | Avg. | Llama2-7B | 28.95 | 29.61
 """
 """Printed averages and differences that are not those of their cells."""
 
@@ -80,7 +80,7 @@ dcsn-table-9 | Enhancement | Original | Avg. | LLaMA-2-7B | 47.8 | 47.88
 dcsn-table-9 | Enhancement | Original | Avg. | GPT-J-6B | 46.5 | 46.57
 dcsn-table-9 | Erasure | Original | Avg. | LLaMA-3-8B | 52.1 | 52.18
 dcsn-table-9 | Erasure | Deactivate-Random | Avg. | LLaMA-3-13B | 54.6 | 54.67
-cnl-table-2 | epoch 10 | W/o located | Avg. | GPTJ-6B σ=3 | 39.73 | 39.74
+cnl-table-2 | σ=3, epoch 10 | W/o located | Avg. | GPTJ-6B | 39.73 | 39.74
 cnl-table-3 | σ=3 | Located | Avg. | Llama2-13B | 7.42 | 7.43
 """
 """Those with digits cut off instead of rounded."""

@@ -16,11 +16,10 @@ so. Cells have the words that our own experiments give theirs:
   erased, values signed changes;
 - dcsn-table-6, 10: the block is what is tuned on, columns what is tested;
 - dcsn-table-8: blocks DG, MQ, TF; columns Cohesion, Separability. dcsn-table-12: columns are σ;
-- cnl-table-1: rows overlap, IoU, neuron. cnl-table-2: blocks ``epoch 1``, ``epoch 5``,
-  ``epoch 10``; σ is part of the model (``Llama2-7B σ=6``). cnl-table-3: blocks ``σ=3``, ``σ=6``,
-  ``σ=12``. cnl-table-5: σ is part of the row;
-- where a paper prints numbers in its text only (cnl-section-3.1, 3.2 and 4)
-  blocks and columns are our words.
+- cnl-table-1: rows overlap, IoU, neuron. cnl-table-2: blocks ``σ=6, epoch 1`` and so on.
+  cnl-table-3: blocks ``σ=3``, ``σ=6``, ``σ=12``. cnl-table-5: rows ``σ=6``, ``σ=3``;
+- where a paper prints numbers in its text only (cnl-section-3.1, 3.2 and 4) blocks and columns are
+  our words.
 """
 
 import json
