@@ -12,7 +12,7 @@ from brodmann.experiments.enhancing import (
     paired,
     pooled_cell,
     sign_flip_p,
-    unless_none_is_able,
+    unless_all_are_alike,
 )
 from tests.experiments.benches import accuracy, contrast
 
@@ -68,5 +68,14 @@ def test_models_of_which_none_is_able_cannot_be_told_apart():
     judged = above("fits", contrast("b", "r", "c", 0.0, 0.0), -0.05, "Change")
     assert judged[1] == "supported"
     floor = [accuracy("b", "r", "c", 0.0)]
-    assert unless_none_is_able(judged, floor)[1] == "undecided at this size"
-    assert unless_none_is_able(judged, [*floor, accuracy("b", "s", "c")]) == judged
+    assert unless_all_are_alike(judged, floor)[1] == "undecided at this size"
+    assert unless_all_are_alike(judged, [*floor, accuracy("b", "s", "c")]) == judged
+
+
+def test_where_nothing_can_be_gained_nothing_is_decided():
+    judged = above("gain", contrast("b", "r", "c", 0.0, 0.0), 0, "Change")
+    assert judged[1] == "not supported"
+    ceiling = [accuracy("b", "Original", "c", 1.0), accuracy("b", "FT-Cap", "c", 1.0)]
+    assert unless_all_are_alike(judged, ceiling)[1] == "undecided at this size"
+    room = [accuracy("b", "Original", "d", 0.5), *ceiling]
+    assert unless_all_are_alike(judged, room) == judged

@@ -42,6 +42,12 @@ METHODS = {
 }
 """What dcsn.txt calls each method of tuning."""
 
+UNTUNED = ("Original", "Base")
+"""What the papers call the model as it is."""
+
+CEILING = 0.99
+"""The accuracy from which on a claim about a gain cannot be tested."""
+
 _FLIPS = 9999
 
 
@@ -193,15 +199,22 @@ def paired(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> Pairs:
     return list(zip(left, right, strict=True))
 
 
-def unless_none_is_able(judged: Judged, cells: Sequence[Cell]) -> Judged:
-    """Withhold a verdict about tuned models when none of those compared is above chance.
+def unless_all_are_alike(judged: Judged, cells: Sequence[Cell]) -> Judged:
+    """Withhold a verdict about tuned models where there was nothing to tell them apart by.
+
+    That is when none of those compared is above chance, or the model as it is has nothing left to
+    gain.
 
     Args:
         judged: the verdict.
-        cells: accuracies of all models that it compares.
+        cells: accuracies of all models that it compares, that of the untuned one among them.
     """
     able = [one for one in cells if one["low"] is not None and one["low"] > one.get("chance", 0)]
-    if able:
-        return judged
-    reason = f"{judged[2]} No model is above chance, tuned or not, so they cannot be told apart."
-    return judged[0], UNDECIDED, reason
+    if not able:
+        why = "No model is above chance, tuned or not, so they cannot be told apart."
+        return judged[0], UNDECIDED, f"{judged[2]} {why}"
+    untuned = [one["value"] for one in cells if one["row"] in UNTUNED and one["value"] is not None]
+    if untuned and min(untuned) >= CEILING:
+        why = "The model as it is makes hardly a mistake, so that nothing can be gained."
+        return judged[0], UNDECIDED, f"{judged[2]} {why}"
+    return judged

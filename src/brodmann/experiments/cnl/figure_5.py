@@ -21,7 +21,7 @@ from brodmann.experiments.cnl.enhanced import (
     tests_of,
     trainings,
 )
-from brodmann.experiments.enhancing import contrast_cell, paired, pooled_cell, unless_none_is_able
+from brodmann.experiments.enhancing import contrast_cell, paired, pooled_cell, unless_all_are_alike
 from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
@@ -226,7 +226,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Matrices) -> list[Judged
     }
     base = find(cells, block=BASE)
     return [
-        unless_none_is_able(
+        unless_all_are_alike(
             above("tuned_own", found[ENHANCE], 0, because), [*base, *tables["accuracies"]]
         ),
         unless_at_floor(below("erased_own", found[ERASE], 0, because), base),

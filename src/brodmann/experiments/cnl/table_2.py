@@ -20,7 +20,7 @@ from brodmann.experiments.enhancing import (
     contrast_cell,
     paired,
     pooled_cell,
-    unless_none_is_able,
+    unless_all_are_alike,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
@@ -114,7 +114,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Enhanced) -> list[Judged
         told = above(claim, found, 0, f"Accuracy of {row}, over all data sets and epochs")
         compared = [one for name in (BASE, other, LOCATED) for one in find(cells, row=name)]
         compared = [one for one in compared if one["column"] != AVERAGE]
-        judged.append(unless_none_is_able(told, compared))
+        judged.append(unless_all_are_alike(told, compared))
     return judged
 
 

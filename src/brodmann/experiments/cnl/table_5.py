@@ -20,7 +20,7 @@ from brodmann.experiments.cnl.enhanced import (
     tests_of,
     trainings,
 )
-from brodmann.experiments.enhancing import Pairs, contrast_cell, paired, unless_none_is_able
+from brodmann.experiments.enhancing import Pairs, contrast_cell, paired, unless_all_are_alike
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
 
@@ -114,7 +114,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Enhanced) -> list[Judged
     ):
         found = only(tables["cells"], block=BLOCK, row=TOGETHER, column=column)
         told = above(claim, found, 0, f"Change of accuracy on other data sets, {column}")
-        judged.append(unless_none_is_able(told, tables["accuracies"]))
+        judged.append(unless_all_are_alike(told, tables["accuracies"]))
     return judged
 
 

@@ -28,7 +28,7 @@ from brodmann.experiments.enhancing import (
     contrast_cell,
     paired,
     pooled_cell,
-    unless_none_is_able,
+    unless_all_are_alike,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
@@ -158,9 +158,9 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: SigmaSweep) -> list[Judg
     ]
     base = find(cells, block=ERASE, row=ORIGINAL)[:1]
     return [
-        unless_none_is_able(tune, compared),
+        unless_all_are_alike(tune, compared),
         unless_at_floor(erase, base),
-        unless_none_is_able(size, compared),
+        unless_all_are_alike(size, compared),
     ]
 
 

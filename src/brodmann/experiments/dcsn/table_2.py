@@ -27,7 +27,7 @@ from brodmann.experiments.enhancing import (
     paired,
     pooled_cell,
     tune,
-    unless_none_is_able,
+    unless_all_are_alike,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
@@ -204,7 +204,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: EnhanceErase) -> list[Ju
             told = above(claim, found, 0, f"Accuracy of {row}, over all examples and seeds")
             rows = (ORIGINAL, other, LOCATED)
             compared = [one for one in find(cells, block=ENHANCE) if one["row"] in rows]
-            judged.append(unless_none_is_able(told, compared))
+            judged.append(unless_all_are_alike(told, compared))
     if ERASE in config.blocks:
         found = only(cells, block=ERASE, row=BEYOND_RANDOM, column=AVERAGE)
         told = below("harmful", found, 0, "What erasing does beyond random sets, over all examples")

@@ -23,7 +23,7 @@ from brodmann.experiments.enhancing import (
     paired,
     pooled_cell,
     tune,
-    unless_none_is_able,
+    unless_all_are_alike,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
@@ -175,7 +175,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: FitAndCarryOver) -> list
             if one["row"] in wanted and one["column"] != AVERAGE and one["value"] is not None
             if one["block"] in fits and (one["column"] == one["block"]) == (column == FIT)
         ]
-        judged.append(unless_none_is_able(told, compared))
+        judged.append(unless_all_are_alike(told, compared))
     return judged
 
 
