@@ -1,11 +1,13 @@
-"""Write the pages that the program itself decides: the command line, and the architectures.
+"""Write the pages that the program or saved rows decide: command line, architectures, verdicts.
 
 ``python docs/generate.py`` writes them; ``--check`` only compares and fails when one is stale.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -13,6 +15,7 @@ from brodmann.cli.main import app
 from brodmann.models.architectures import ARCHITECTURES, Architecture
 
 HERE = Path(__file__).parent
+VERDICTS = ("supported", "not supported", "undecided at this size")
 NOTICE = "<!-- Written by docs/generate.py; change the program, not this page. -->\n"
 
 
@@ -41,6 +44,46 @@ def architectures_page() -> str:
     ]
     lines += [_architecture_row(row) for row in ARCHITECTURES]
     return "\n".join([*lines, ""])
+
+
+def verdicts_page() -> str:
+    """Every claim of the study, by experiment and model, as the committed rows have it."""
+    lines = [NOTICE, "# Verdicts of the study", ""]
+    lines += ["What is behind them: [the study](study.md). Counts are of claims.", ""]
+    lines += ["| result | supported | not supported | undecided at this size | minutes |"]
+    lines += ["|---|---|---|---|---|"]
+    results = [(path.parent, _json(path)) for path in (HERE / "study").rglob("run.json")]
+    results.sort(key=lambda one: (one[1]["paper"] != "dcsn", *_order(one[1]), one[0].parts))
+    details: list[str] = []
+    for folder, run in results:
+        verdict = _json(folder / "results.json")["verdict"]
+        name = "/".join(folder.relative_to(HERE / "study").parts)
+        title = f"{run['title']} ({name})"
+        counts = [str(sum(row["verdict"] == one for row in verdict)) for one in VERDICTS]
+        minutes = f"{run['wall_seconds'] / 60:.0f}"
+        lines += [f"| {name}: {run['title']} | {' | '.join(counts)} | {minutes} |"]
+        details += [f"## {title}", ""]
+        for row in verdict:
+            claim = row["statement"].rstrip(".")
+            details += [f"- **{row['verdict']}**. Claim: {claim}. Found: {row['because']}"]
+        details += [""]
+    return _plain_math("\n".join([*lines, "", *details]))
+
+
+def _order(run: dict[str, Any]) -> tuple[str, int]:
+    kind, number = run["place"].split()
+    return {"Table": "a", "Figure": "b"}[kind], int(number)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _plain_math(text: str) -> str:
+    """Keep operators and bars from being read as Markdown."""
+    for letter in "*_$":
+        text = text.replace(f" {letter} ", f" \\{letter} ")
+    return text
 
 
 def _paragraphs(help_text: str) -> list[str]:
@@ -100,6 +143,7 @@ def _code(name: str) -> str:
 def main() -> int:
     """Write or check all pages; return the exit code."""
     pages = {"cli.md": cli_page(), "architectures.md": architectures_page()}
+    pages["verdicts.md"] = verdicts_page()
     stale = [name for name, text in pages.items() if _read(HERE / name) != text]
     if "--check" in sys.argv[1:]:
         for name in stale:

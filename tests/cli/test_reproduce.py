@@ -1,6 +1,8 @@
 """`brodmann reproduce` and `brodmann report`, as a person calls them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -120,3 +122,10 @@ def test_everything_runs_in_the_smoke_preset(brodmann_process, tmp_path):
         claims = load_experiments()[path.parent.name].claims
         assert [row["claim"] for row in tables["verdict"]], path
         assert {row["claim"] for row in tables["verdict"]} <= set(claims)
+
+
+def test_what_tunes_nothing_runs_without_peft(tmp_path):
+    blocked = "import sys; sys.modules['peft'] = None; from brodmann.cli.main import main; main()"
+    words = [sys.executable, "-c", blocked, "reproduce", *QUICK, "--out", tmp_path / "out"]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -15,8 +15,10 @@ from brodmann.experiments.dcsn.table_8 import (
     table_cells,
 )
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import Training, tune_once
+from brodmann.experiments.training import Training
+from brodmann.experiments.tune_once import tune_once
 from brodmann.localize.neft import neft
+from brodmann.models import load_model
 from brodmann.neurons import NeuronSet
 from tests.experiments.operators import check_cells, places, tiny_bench
 
@@ -51,7 +53,7 @@ def test_sizes_are_equal_and_nefts_sets_are_those_of_its_fine_tunes(tables, benc
     found = []
     for half, own in zip(("1/2", "2/2"), ours["mul"], strict=True):
         sample = Sample(f"arithmetic/mul:template=plain,max=12,part={half}", "train", 8)
-        tuned = bench.fresh()
+        tuned = load_model(bench.name)
         training = Training(
             method="full", sample=sample, neurons=None, lr=CONFIG.lr, steps=2, batch_size=4
         )

@@ -9,7 +9,7 @@ from brodmann.data import load_examples
 from brodmann.errors import InputError, RunError
 from brodmann.experiments.learning_rate import best_rate
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import Training
+from brodmann.experiments.training import Training
 from brodmann.experiments.tuning_table import TuningTableConfig, _training
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet

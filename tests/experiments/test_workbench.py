@@ -3,10 +3,11 @@
 import pytest
 
 from brodmann.evaluate import evaluate
+from brodmann.experiments import tune_once
 from brodmann.experiments import workbench as module
 from brodmann.experiments.erasing import beyond_random, erase_and_compare
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import Training
+from brodmann.experiments.training import Training
 from brodmann.experiments.workbench import Workbench
 from brodmann.interventions import erased
 from brodmann.localize import locate
@@ -34,8 +35,9 @@ def _nothing_is_measured(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("measured again")
 
-    for name in ("locate", "evaluate", "tune_once", "collateral"):
+    for name in ("locate", "evaluate", "collateral"):
         monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(tune_once, "tune_once", refuse)
 
 
 def test_scores_and_answers_are_those_of_the_library(bench):

@@ -105,7 +105,8 @@ def _config(request: Request) -> "TuneConfig":
 
 
 def _check(request: Request) -> None:
-    from brodmann.experiments.tune_method import NEURON_METHODS, TUNING_METHODS, WITHOUT_SET
+    from brodmann.experiments.training import WITHOUT_SET
+    from brodmann.experiments.tune_method import NEURON_METHODS, TUNING_METHODS
 
     method = request.method
     TUNING_METHODS.get(method)

@@ -25,8 +25,7 @@ from brodmann.experiments.claims import Judged
 from brodmann.experiments.learning_rate import best_rate
 from brodmann.experiments.map_verdict import UNDECIDED
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_method import WITHOUT_SET
-from brodmann.experiments.tune_once import Training
+from brodmann.experiments.training import WITHOUT_SET, Training
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from brodmann.errors import InputError, RunError
-from brodmann.experiments.tune_once import Training
+from brodmann.experiments.training import Training
 from brodmann.experiments.workbench import Workbench
 
 

@@ -57,9 +57,6 @@ KEEPS_CHECKPOINT = ("full", "without")
 NEURON_METHODS = ("neurons", "random", "neft")
 """Methods that train neurons: what they make is an adapter of ours."""
 
-WITHOUT_SET = ("full", "lora", "olora")
-"""Methods that do not look at a located set."""
-
 
 def prepare(method: str, model: LanguageModel, options: MethodOptions) -> Prepared:
     """Make a model ready to be tuned by a method; what it draws at the start is seeded.

@@ -15,7 +15,7 @@ from brodmann.evaluate.transfer import transfer_rows
 from brodmann.experiments.learning_rate import best_rate
 from brodmann.experiments.partial import Partial
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import Training
+from brodmann.experiments.training import Training
 from brodmann.experiments.tuning_summary import summary_rows
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet

@@ -20,12 +20,13 @@ from brodmann.evaluate import Evaluation, collateral, evaluate, neutral_texts, r
 from brodmann.evaluate.collateral import Neutral
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import Training, pairs_digest, tune_once
+from brodmann.experiments.training import Training, pairs_digest
 from brodmann.interventions import erased
 from brodmann.localize import locate
 from brodmann.models import LanguageModel, load_model
 from brodmann.neurons import NeuronScores, NeuronSet
 from brodmann.storage import new_folder, plain, read_json, write_json
+from brodmann.tuning.on_import import check_peft
 
 
 class Workbench:
@@ -127,7 +128,7 @@ class Workbench:
         def make() -> dict[str, Any]:
             say(f"{self.name}: tuning by {training.method} on {training.sample.spec}")
             model, self._model = self.model, None  # its weights change; the next use opens it anew
-            told = tune_once(model, training, train)
+            told = _train(model, training, train)
             return {"told": told, "rows": [self._answers(model, examples) for examples in lists]}
 
         made = self.piece(key, make)
@@ -146,9 +147,11 @@ class Workbench:
             write_json(path, {"key": self._key(key), "value": make()})
         return read_json(path)["value"]
 
-    def fresh(self) -> LanguageModel:
-        """Open another copy of the model, which may be changed."""
-        return self._open()
+    def trained_copy(self, training: Training) -> LanguageModel:
+        """Return another copy of the model, tuned, and leave this one as it is."""
+        copy = self._open()
+        _train(copy, training, self.examples(training.sample))
+        return copy
 
     def close(self) -> None:
         """Let go of the model; it is opened again when it is needed."""
@@ -200,6 +203,14 @@ class Workbench:
     def _name(self, key: Mapping[str, Any]) -> str:
         text = json.dumps(self._key(key), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _train(model: LanguageModel, training: Training, examples: Sequence[Example]) -> dict[str, Any]:
+    check_peft()
+    # Only here, so that all that tunes nothing runs without PEFT.
+    from brodmann.experiments.tune_once import tune_once
+
+    return tune_once(model, training, examples)
 
 
 def settings_of(bench: Workbench) -> dict[str, Any]:

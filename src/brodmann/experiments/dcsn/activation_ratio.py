@@ -12,7 +12,7 @@ from torch import Tensor
 from brodmann.data import Example
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import pairs_digest
+from brodmann.experiments.training import pairs_digest
 from brodmann.experiments.workbench import Workbench
 from brodmann.localize.dcsn import dcsn
 from brodmann.localize.targets import readings

@@ -37,7 +37,7 @@ from brodmann.experiments.dcsn.operator_sets import (
 from brodmann.experiments.dcsn.whose_set import ALL, INVERSE, INVERSE_OTHERS
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import pairs_digest
+from brodmann.experiments.training import pairs_digest
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 

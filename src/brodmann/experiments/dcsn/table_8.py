@@ -31,7 +31,7 @@ from brodmann.experiments.dcsn.operator_sets import (
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.tune_once import Training, tune_once
+from brodmann.experiments.training import Training
 from brodmann.experiments.workbench import Workbench
 from brodmann.localize.neft import neft
 from brodmann.neurons import NeuronSet, layer_matched_chance, max_ratio
@@ -153,8 +153,7 @@ def _turned_most(bench: Workbench, training: Training, count: int) -> NeuronSet:
 
     def make() -> list[list[int]]:
         say(f"{bench.name}: full fine-tune for NeFT on {training.sample.spec}")
-        tuned = bench.fresh()
-        tune_once(tuned, training, examples)
+        tuned = bench.trained_copy(training)
         return [list(pair) for pair in neft(bench.model, tuned.hf).top(count)]
 
     key = {"neft": training.to_dict(), "train": digest, "count": count}
