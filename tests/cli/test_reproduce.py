@@ -39,6 +39,8 @@ def test_a_result_is_a_folder_with_rows_verdict_and_report(brodmann, reproduced)
     folder = reproduced / "tiny-random" / "dcsn-figure-2"
     run = json.loads((folder / "run.json").read_text())
     assert (run["experiment"], run["preset"]) == ("dcsn-figure-2", "smoke")
+    assert all(len(one["sha256"]) == 64 and one["spec"] for one in run["data"])
+    assert len(run["data"]) >= 4
     tables = json.loads((folder / "results.json").read_text())
     assert {row["claim"] for row in tables["verdict"]}
     assert (folder / "cells.parquet").exists()

@@ -225,9 +225,7 @@ def test_bad_arguments():
         evaluate(opened(), sums(1), max_new_tokens=0)
     with pytest.raises(InputError, match="batch size"):
         evaluate(opened(), sums(1), batch_size=0)
-    with pytest.raises(
-        InputError, match="choice, code, code_text, integer, number, text"
-    ):
+    with pytest.raises(InputError, match="choice, code, code_text, integer, number, text"):
         evaluate(opened(), sums(1), scorer="words")
 
 

@@ -1,9 +1,9 @@
 """`reproduce`: run an experiment of a paper on a model, judge its claims, and write the result."""
 
-import dataclasses
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,12 @@ def reproduce(
         return folder
     check_new_folder(folder, overwrite)
     start = time.perf_counter()
+    bench.used.clear()
     say(f"{experiment.id} on {bench.name}, preset {preset}: {experiment.title}")
     tables = experiment.run(config, bench)
     tables["verdict"] = verdict_rows(experiment.judge(tables, config), experiment.claims)
     about = _about(experiment, preset, config) | {"changes": list(changes)} | settings_of(bench)
+    about["data"] = [asdict(one) | {"sha256": digest} for one, digest in bench.used.items()]
     about["wall_seconds"] = round(time.perf_counter() - start, 2)
     about["memory"] = {"host": peak_memory_bytes(), "device": peak_device_memory_bytes()}
     with new_folder(folder, overwrite) as new:
@@ -104,7 +106,7 @@ def _about(experiment: Experiment, preset: str, config: Any) -> dict[str, Any]:
         "paper": experiment.paper,
         "place": experiment.place,
         "preset": preset,
-        "config": dataclasses.asdict(config),
+        "config": asdict(config),
         "environment": environment(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -115,7 +117,7 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
     run = read_json(folder / "run.json")
     wanted = {
         "experiment": experiment.id,
-        "config": plain(dataclasses.asdict(config)),
+        "config": plain(asdict(config)),
         "fingerprint": bench.fingerprint,
     }
     other = [name for name, value in wanted.items() if run.get(name) != value]

@@ -40,6 +40,9 @@ class Workbench:
         data_dir: a folder with the public data sets, for specs that read one (``dir=``).
         batch_size: examples of a batch, or ``"auto"``.
         allow_code_execution: let model-written programs be run where they are scored by tests.
+
+    Attributes:
+        used: the samples that were asked for, each with a digest of its examples.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Workbench:
         self._dtype = dtype
         self._model: LanguageModel | None = None
         self._examples: dict[Sample, list[Example]] = {}
+        self.used: dict[Sample, str] = {}
 
     @property
     def model(self) -> LanguageModel:
@@ -75,6 +79,7 @@ class Workbench:
         if sample not in self._examples:
             spec = self._placed(sample.spec)
             self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
+        self.used.setdefault(sample, self._digest(self._examples[sample]))
         return self._examples[sample]
 
     def scores(self, sample: Sample, method: str = "dcsn", **options: Any) -> NeuronScores:
