@@ -1,6 +1,7 @@
 """`reproduce`: run an experiment of a paper on a model, judge its claims, and write the result."""
 
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -63,7 +64,8 @@ def reproduce(
     say(f"{experiment.id} on {bench.name}, preset {preset}: {experiment.title}")
     tables = experiment.run(config, bench)
     tables["verdict"] = verdict_rows(experiment.judge(tables, config), experiment.claims)
-    about = _about(experiment, preset, config) | {"changes": list(changes)} | settings_of(bench)
+    about = _about(experiment, preset, config) | settings_of(bench)
+    about |= {"changes": list(changes), "command": _command(experiment, preset, changes, bench)}
     about["data"] = [asdict(one) | {"sha256": digest} for one, digest in bench.used.items()]
     about["wall_seconds"] = round(time.perf_counter() - start, 2)
     about["memory"] = {"host": peak_memory_bytes(), "device": peak_device_memory_bytes()}
@@ -97,6 +99,14 @@ def _write(folder: Path, tables: Tables, about: dict[str, Any]) -> None:
             write_rows(folder / f"{name}.parquet", [plain(row) for row in rows])
     write_json(folder / "results.json", tables)
     write_json(folder / "run.json", about)
+
+
+def _command(experiment: Experiment, preset: str, changes: Sequence[str], bench: Workbench) -> str:
+    words = ["brodmann", "reproduce", experiment.id, "--preset", preset, "--model", bench.name]
+    words += [word for change in changes for word in ("--set", change)]
+    words += ["--data-dir", "FOLDER"] if bench.data_dir is not None and experiment.needs else []
+    words += ["--allow-code-execution"] if bench.allow_code_execution else []
+    return shlex.join(words)
 
 
 def _about(experiment: Experiment, preset: str, config: Any) -> dict[str, Any]:
