@@ -1,6 +1,5 @@
 """The examples of a map: two disjoint halves to locate with, and held-out items to test on."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +106,7 @@ def _neutral(config: MapConfig) -> Sequence[str]:
 
 def is_family(capabilities: str) -> bool:
     """Tell whether the text names a family, and not the user's own capabilities."""
-    return re.split(r"[:=]", capabilities, maxsplit=1)[0].strip() in FAMILIES
+    return capabilities.partition(":")[0].strip() in FAMILIES
 
 
 def key_of(example: Example) -> str:
