@@ -42,7 +42,9 @@ class UnknownNameError(InputError):
         names = sorted(known)
         near = difflib.get_close_matches(given, names, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        super().__init__(f"Expected a {kind} out of {', '.join(names)}; got '{given}'.{hint}")
+        article = "an" if kind[0] in "aeiou" else "a"
+        expected = f"Expected {article} {kind} out of {', '.join(names)}"
+        super().__init__(f"{expected}; got '{given}'.{hint}")
 
 
 class DataError(InputError):
