@@ -39,8 +39,23 @@ ELSEWHERE = {
     "cnl-figure-8": Elsewhere(NOT_YET, "Other methods' neurons on other data"),
 }
 
-MINUTES: dict[str, int] = {}
-"""What preset cpu took on smollm2-135m, minutes on two cores that other jobs shared."""
+COST = {
+    "dcsn-figure-2": "1 min",
+    "dcsn-table-2": "35 min",
+    "dcsn-table-3": "5 min",
+    "dcsn-table-4": "about 15 min",
+    "dcsn-table-5": "about 20 min",
+    "dcsn-table-6": "about 20 min",
+    "dcsn-table-8": "about 15 min",
+    "dcsn-table-9": "about 35 min",
+    "dcsn-table-11": "1 min behind table 3",
+    "dcsn-table-12": "about 30 min",
+    "cnl-table-1": "25 min",
+    "cnl-figure-4": "seconds behind table 1",
+    "cnl-figure-6": "seconds behind table 1",
+    "cnl-table-3": "about 15 min behind table 1",
+}
+"""CPU time of preset cpu on smollm2-135m, one thread; "about": estimated from parts of it."""
 
 
 def load_experiments() -> dict[str, Experiment]:
@@ -76,10 +91,8 @@ def catalogue_rows() -> list[dict[str, Any]]:
         paper, kind, number = name.split("-")
         row: dict[str, Any] = {"id": name, "paper": paper, "place": f"{kind.capitalize()} {number}"}
         if name in ready:
-            minutes = MINUTES.get(name)
-            cost = "" if minutes is None else f"{minutes} min"
-            row |= {"status": READY, "shows": ready[name].title, "cost": cost}
-            row |= {"needs": ready[name].needs}
+            row |= {"status": READY, "shows": ready[name].title}
+            row |= {"cost": COST.get(name, "not measured"), "needs": ready[name].needs}
         else:
             found = ELSEWHERE[name]
             row |= {"status": found.status, "shows": found.title, "cost": "", "needs": ""}
