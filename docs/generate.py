@@ -50,8 +50,10 @@ def verdicts_page() -> str:
     """Every claim of the study, by experiment and model, as the committed rows have it."""
     lines = [NOTICE, "# Verdicts of the study", ""]
     lines += ["What is behind them: [the study](study.md). Counts are of claims.", ""]
-    lines += ["| result | supported | not supported | undecided at this size | minutes |"]
-    lines += ["|---|---|---|---|---|"]
+    lines += [
+        "| result | supported | not supported | undecided at this size |",
+        "|---|---|---|---|",
+    ]
     results = [(path.parent, _json(path)) for path in (HERE / "study").rglob("run.json")]
     results.sort(key=lambda one: (one[1]["paper"] != "dcsn", *_order(one[1]), one[0].parts))
     details: list[str] = []
@@ -60,8 +62,7 @@ def verdicts_page() -> str:
         name = "/".join(folder.relative_to(HERE / "study").parts)
         title = f"{run['title']} ({name})"
         counts = [str(sum(row["verdict"] == one for row in verdict)) for one in VERDICTS]
-        minutes = f"{run['wall_seconds'] / 60:.0f}"
-        lines += [f"| {name}: {run['title']} | {' | '.join(counts)} | {minutes} |"]
+        lines += [f"| {name}: {run['title']} | {' | '.join(counts)} |"]
         details += [f"## {title}", ""]
         for row in verdict:
             claim = row["statement"].rstrip(".")
