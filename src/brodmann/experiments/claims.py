@@ -4,7 +4,7 @@ Every verdict compares an interval with a level, so that "undecided at this size
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from brodmann.experiments.cells import Cell
@@ -23,19 +23,26 @@ def above(claim: str, found: Cell | None, level: int | float, because: str) -> J
         level: the claim holds above it.
         because: what was measured, in words; the numbers are put behind.
     """
-    low, high = (None, None) if found is None else (found["low"], found["high"])
-    if found is None or low is None or high is None or found["value"] is None:
-        return claim, UNDECIDED, f"{because}: not measured."
-    verdict = SUPPORTED if low > level else NOT_SUPPORTED if high <= level else UNDECIDED
-    return claim, verdict, f"{because}: {told(found)}, to be compared with {level:g}."
+    return _judged(claim, found, level, because, lambda low, high: (low > level, high <= level))
 
 
 def below(claim: str, found: Cell | None, level: int | float, because: str) -> Judged:
     """Judge "it is less than ``level``", as :func:`above` does."""
-    low, high = (None, None) if found is None else (found["low"], found["high"])
-    if found is None or low is None or high is None or found["value"] is None:
+    return _judged(claim, found, level, because, lambda low, high: (high < level, low >= level))
+
+
+def _judged(
+    claim: str,
+    found: Cell | None,
+    level: int | float,
+    because: str,
+    sides: Callable[[float, float], tuple[bool, bool]],
+) -> Judged:
+    """Judge by ``sides``: whether all of the interval is on the claimed side, or on the other."""
+    if found is None or None in (found["value"], found["low"], found["high"]):
         return claim, UNDECIDED, f"{because}: not measured."
-    verdict = SUPPORTED if high < level else NOT_SUPPORTED if low >= level else UNDECIDED
+    holds, fails = sides(found["low"], found["high"])
+    verdict = SUPPORTED if holds else NOT_SUPPORTED if fails else UNDECIDED
     return claim, verdict, f"{because}: {told(found)}, to be compared with {level:g}."
 
 

@@ -79,13 +79,19 @@ class Workbench:
         if sample not in self._examples:
             spec = self._placed(sample.spec)
             self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
-        self.used.setdefault(sample, self._digest(self._examples[sample]))
+        if sample not in self.used:
+            self.used[sample] = _digest(self._examples[sample])
         return self._examples[sample]
+
+    def digest(self, sample: Sample) -> str:
+        """Return a digest of a sample's very examples, for keys."""
+        self.examples(sample)
+        return self.used[sample]
 
     def scores(self, sample: Sample, method: str = "dcsn", **options: Any) -> NeuronScores:
         """Score every neuron on a sample; see :func:`brodmann.locate`."""
         examples = self.examples(sample)
-        key = {"scores": self._digest(examples), "method": method, "options": options}
+        key = {"scores": self.digest(sample), "method": method, "options": options}
         folder = self.cache / f"scores-{self._name(key)}"
         if not folder.exists():
             say(f"{self.name}: locating ({method}) on {len(examples)} x {sample.spec}")
@@ -98,7 +104,7 @@ class Workbench:
     def answers(self, sample: Sample, without: NeuronSet | None = None) -> Evaluation:
         """Let the model answer a sample, as it is or with neurons erased."""
         examples = self.examples(sample)
-        key = {"answers": self._digest(examples), "without": pairs_digest(without)}
+        key = {"answers": self.digest(sample), "without": pairs_digest(without)}
         rows = self.piece(key, lambda: self._answers(self.model, examples, without))
         return Evaluation.from_rows(rows)
 
@@ -127,8 +133,8 @@ class Workbench:
         """
         lists = [self.examples(test) for test in tests]
         train = self.examples(training.sample)
-        key: dict[str, Any] = {"tuned": training.to_dict(), "train": self._digest(train)}
-        key["tests"] = [self._digest(examples) for examples in lists]
+        key: dict[str, Any] = {"tuned": training.to_dict(), "train": self.digest(training.sample)}
+        key["tests"] = [self.digest(test) for test in tests]
 
         def make() -> dict[str, Any]:
             say(f"{self.name}: tuning by {training.method} on {training.sample.spec}")
@@ -197,10 +203,6 @@ class Workbench:
             return spec
         return spec.with_defaults(dir=str(self.data_dir))
 
-    def _digest(self, examples: Sequence[Example]) -> str:
-        texts = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
-        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-
     def _key(self, key: Mapping[str, Any]) -> dict[str, Any]:
         model = {"model": self.fingerprint, "dtype": str(self.model.dtype)}
         return plain({**model, **key})
@@ -208,6 +210,11 @@ class Workbench:
     def _name(self, key: Mapping[str, Any]) -> str:
         text = json.dumps(self._key(key), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _digest(examples: Sequence[Example]) -> str:
+    texts = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def _train(model: LanguageModel, training: Training, examples: Sequence[Example]) -> dict[str, Any]:

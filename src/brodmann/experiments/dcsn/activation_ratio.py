@@ -1,7 +1,5 @@
 """Which located neurons single examples activate (DCSN Eq. 4, as methods.md decides)."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,9 +40,8 @@ def activation_rows(
         of that over all sets with as many neurons in each layer, exactly).
     """
     examples = bench.examples(sample)
-    texts = [[e.prompt, e.delimiter, e.answer] for e in examples]
     key = {
-        "activated": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+        "activated": bench.digest(sample),
         "sets": {name: pairs_digest(one) for name, one in sets.items()},
         "rule": dict(rule),
     }

@@ -11,8 +11,6 @@ in no set, and a second contrast keeps the neurons and changes the expressions. 
 the two contrasts have one mean, so that this one is free of what sets are on anything, too.)
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,9 +102,8 @@ def _measured(
 ) -> list[dict[str, Any]]:
     """Each example's means over the sets: ``z`` and ``c``, and of random sets (``random_z``)."""
     examples = bench.examples(sample)
-    texts = [[e.prompt, e.delimiter, e.answer] for e in examples]
     key = {
-        "magnitudes": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+        "magnitudes": bench.digest(sample),
         "sets": {name: pairs_digest(one) for name, one in sets.items()},
     }
 

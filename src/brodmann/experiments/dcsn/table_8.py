@@ -9,8 +9,6 @@ Intervals are over operators (or pairs of them) and tasks, which are few and, fo
 independent.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,16 +145,13 @@ def _neft_halves(
 
 def _turned_most(bench: Workbench, training: Training, count: int) -> NeuronSet:
     """Return so many neurons that a full fine-tune has turned most; the tuned copy is let go."""
-    examples = bench.examples(training.sample)
-    texts = [[e.prompt, e.delimiter, e.answer] for e in examples]
-    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
     def make() -> list[list[int]]:
         say(f"{bench.name}: full fine-tune for NeFT on {training.sample.spec}")
         tuned = bench.trained_copy(training)
         return [list(pair) for pair in neft(bench.model, tuned.hf).top(count)]
 
-    key = {"neft": training.to_dict(), "train": digest, "count": count}
+    key = {"neft": training.to_dict(), "train": bench.digest(training.sample), "count": count}
     pairs = [(layer, neuron) for layer, neuron in bench.piece(key, make)] if count else []
     model = bench.model
     about = {"model": model.name, "fingerprint": model.fingerprint, "method": "neft"}
