@@ -3,6 +3,7 @@
 from brodmann.data.capabilities import capability_specs
 from brodmann.data.describe import Description, describe, named_sets
 from brodmann.data.example import Example
+from brodmann.data.facts import Fact
 from brodmann.data.load import canonical_spec, load_examples
 from brodmann.data.spec import DataSpec
 from brodmann.data.write import write_examples
@@ -11,6 +12,7 @@ __all__ = [
     "DataSpec",
     "Description",
     "Example",
+    "Fact",
     "canonical_spec",
     "capability_specs",
     "describe",
