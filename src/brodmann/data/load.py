@@ -1,6 +1,7 @@
 """`load_examples`: any data spec to a list of examples."""
 
 import brodmann.data.arithmetic
+import brodmann.data.decoupling
 import brodmann.data.families  # noqa: F401 (registers its sets)
 from brodmann.data import hub, jsonl
 from brodmann.data.example import Example
