@@ -39,6 +39,18 @@ class Architecture:
         attention: how its attention is driven for single tokens: through transformers' attention
             ``"interface"``, through its attention modules' own ``_attn`` (``"method"``), or not
             at all (``"opaque"``).
+        self_attention: the attention module, relative to a layer.
+        query: the projection into the queries, relative to the attention module; so are ``key``,
+            ``value``, ``fused`` and ``attention_output``.
+        key: the projection into the keys.
+        value: the projection into the values.
+        fused: queries, keys and values in one matrix; ``query``, ``key`` and ``value`` are then
+            unused.
+        fused_layout: how its rows follow each other: ``"blocks"`` (all queries, all keys, all
+            values) or ``"groups"`` (for each key head: its queries, its key, its value).
+        attention_output: the projection of all heads' results back to the residual stream.
+        attention_post_norm: the norm, relative to the layer, that the attention's output passes
+            before it is added.
     """
 
     name: str
@@ -58,6 +70,14 @@ class Architecture:
     logit_divisor: str | None = None
     soft_cap: str | None = None
     attention: str = "interface"
+    self_attention: str = "self_attn"
+    query: str = "q_proj"
+    key: str = "k_proj"
+    value: str = "v_proj"
+    fused: str | None = None
+    fused_layout: str = "blocks"
+    attention_output: str = "o_proj"
+    attention_post_norm: str | None = None
 
     @property
     def gated(self) -> bool:
@@ -79,7 +99,9 @@ _LLAMA = Architecture(
         "ernie4_5",
     ),
 )
-_PHI3 = Architecture("phi3", ("phi3",), gate_up="gate_up_proj", activation="activation_fn")
+_PHI3 = Architecture(
+    "phi3", ("phi3",), gate_up="gate_up_proj", activation="activation_fn", fused="qkv_proj"
+)
 _GPT2 = Architecture(
     "gpt2",
     ("gpt2", "gpt_bigcode"),
@@ -89,7 +111,11 @@ _GPT2 = Architecture(
     down="c_proj",
     activation="act",
     final_norm="ln_f",
+    self_attention="attn",
+    fused="c_attn",
+    attention_output="c_proj",
 )
+_SPLIT = replace(_GPT2, self_attention="self_attn", fused=None, attention_output="out_proj")
 _NEOX = Architecture(
     "gpt_neox",
     ("gpt_neox",),
@@ -98,8 +124,13 @@ _NEOX = Architecture(
     down="dense_4h_to_h",
     activation="act",
     final_norm="final_layer_norm",
+    self_attention="attention",
+    fused="query_key_value",
+    fused_layout="groups",
+    attention_output="dense",
 )
 _POST_NORM = "post_feedforward_layernorm"
+_ATTENTION_POST_NORM = "post_attention_layernorm"
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     _LLAMA,
@@ -107,29 +138,34 @@ ARCHITECTURES: tuple[Architecture, ...] = (
             residual_multiplier="residual_multiplier", logit_divisor="logits_scaling"),
     replace(_LLAMA, name="cohere", families=("cohere", "cohere2"), logit_scale="logit_scale"),
     replace(_LLAMA, name="gemma2", families=("gemma2", "gemma3_text"),
-            post_norm=_POST_NORM, soft_cap="final_logit_softcapping"),
-    replace(_LLAMA, name="olmo2", families=("olmo2", "olmo3"), post_norm=_POST_NORM),
+            post_norm=_POST_NORM, soft_cap="final_logit_softcapping",
+            attention_post_norm=_ATTENTION_POST_NORM),
+    replace(_LLAMA, name="olmo2", families=("olmo2", "olmo3"), post_norm=_POST_NORM,
+            attention_post_norm=_ATTENTION_POST_NORM),
     replace(_LLAMA, name="nemotron", families=("nemotron",), gate=None),
     replace(_LLAMA, name="mixtral", families=("mixtral", "qwen3_moe"), experts="experts"),
     _PHI3,
-    replace(_PHI3, name="glm4", families=("glm4",), post_norm="post_mlp_layernorm"),
+    replace(_PHI3, name="glm4", families=("glm4",), post_norm="post_mlp_layernorm", fused=None,
+            attention_post_norm="post_self_attn_layernorm"),
     _GPT2,
-    replace(_GPT2, name="gpt_neo", families=("gpt_neo",), attention="opaque"),
-    replace(_GPT2, name="starcoder2", families=("starcoder2",), layers="layers",
-            final_norm="norm"),
-    replace(_GPT2, name="gptj", families=("gptj",), up="fc_in", down="fc_out",
-            attention="method"),
-    replace(_GPT2, name="phi", families=("phi",), layers="layers", up="fc1", down="fc2",
-            activation="activation_fn", final_norm="final_layernorm"),
-    replace(_GPT2, name="opt", families=("opt",), layers="layers", mlp="", up="fc1", down="fc2",
+    replace(_SPLIT, name="gpt_neo", families=("gpt_neo",), attention="opaque",
+            self_attention="attn.attention"),
+    replace(_SPLIT, name="starcoder2", families=("starcoder2",), layers="layers",
+            final_norm="norm", attention_output="o_proj"),
+    replace(_SPLIT, name="gptj", families=("gptj",), up="fc_in", down="fc_out",
+            attention="method", self_attention="attn"),
+    replace(_SPLIT, name="phi", families=("phi",), layers="layers", up="fc1", down="fc2",
+            activation="activation_fn", final_norm="final_layernorm", attention_output="dense"),
+    replace(_SPLIT, name="opt", families=("opt",), layers="layers", mlp="", up="fc1", down="fc2",
             activation="activation_fn", final_norm="final_layer_norm"),
     _NEOX,
     replace(_NEOX, name="bloom", families=("bloom",), layers="h", activation="gelu_impl",
-            final_norm="ln_f", attention="opaque"),
+            final_norm="ln_f", attention="opaque", self_attention="self_attention"),
     replace(_NEOX, name="falcon", families=("falcon",), layers="h", final_norm="ln_f",
-            attention="opaque"),
+            attention="opaque", self_attention="self_attention"),
     replace(_NEOX, name="mpt", families=("mpt",), layers="blocks", mlp="ffn", up="up_proj",
-            down="down_proj", final_norm="norm_f", attention="opaque"),
+            down="down_proj", final_norm="norm_f", attention="opaque", self_attention="attn",
+            fused="Wqkv", fused_layout="blocks", attention_output="out_proj"),
 )  # fmt: skip
 
 
