@@ -3,6 +3,7 @@
 from brodmann.data.capabilities import capability_specs
 from brodmann.data.describe import Description, describe, named_sets
 from brodmann.data.example import Example
+from brodmann.data.fact_files import LoadedFacts, load_facts, read_facts, write_facts
 from brodmann.data.facts import Fact
 from brodmann.data.load import canonical_spec, load_examples
 from brodmann.data.spec import DataSpec
@@ -13,10 +14,14 @@ __all__ = [
     "Description",
     "Example",
     "Fact",
+    "LoadedFacts",
     "canonical_spec",
     "capability_specs",
     "describe",
     "load_examples",
+    "load_facts",
     "named_sets",
+    "read_facts",
     "write_examples",
+    "write_facts",
 ]

@@ -8,6 +8,24 @@ from brodmann.errors import DataError
 _UNSPACED = "\u2e80"
 """From here on scripts are mostly written without spaces between words."""
 
+FAULTS = {
+    "empty prompt": "Expected text as the {where}; got none.",
+    "subject not in the prompt": "Expected the subject '{subject}' in the {where}; got '{prompt}'.",
+    "answer at the start of the prompt": (
+        "Expected an answer that is not a prefix of the {where}; '{prompt}' begins with "
+        "'{answer}'. Ask in other words, or leave the fact out."
+    ),
+    "answer at the end of the prompt": (
+        "Expected the {where} to end where the answer begins; '{prompt}' ends with '{answer}' "
+        "already. Cut the answer off."
+    ),
+    "white space at the end of the prompt": (
+        "Expected the {where} without white space at its end, as the delimiter brings it; got "
+        "'{prompt}'. Cut it off, or write an empty delimiter."
+    ),
+}
+"""What can be wrong with a prompt, and what is said about it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
@@ -43,28 +61,31 @@ class Fact:
     neighbours: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("id", "subject", "prompt", "answer"):
-            _check_filled(getattr(self, name), name, self.id)
-        _check_answer(self.answer, "answer", self.id)
-        if self.target_new is not None:
-            _check_filled(self.target_new, "target_new", self.id)
-            _check_answer(self.target_new, "target_new", self.id)
-            if self.target_new == self.answer:
-                raise DataError(
-                    f"Expected a target_new that differs from the answer of fact {self.id}; both "
-                    f"are '{self.answer}'."
-                )
+        for name in ("id", "subject", "answer", "target_new"):
+            text = getattr(self, name)
+            if text is not None:
+                _check_text(text, name, self.id)
+        if self.target_new == self.answer:
+            raise DataError(
+                f"Expected a target_new that differs from the answer of fact {self.id}; both are "
+                f"'{self.answer}'."
+            )
         for number, prompt in enumerate(self.prompts):
-            _check_prompt(self, prompt, f"paraphrase {number}" if number else "prompt")
+            fault = prompt_fault(prompt, self.subject, self.answer, self.delimiter)
+            if fault is not None:
+                name = f"paraphrase {number}" if number else "prompt"
+                raise DataError(_said(fault, self, prompt, f"{name} of fact {self.id}"))
         if len(set(self.prompts)) < len(self.prompts):
             raise DataError(
                 f"Expected paraphrases of fact {self.id} that differ from its prompt and from "
                 "each other; one is there twice. Leave it out."
             )
         for prompt, answer in self.neighbours:
-            _check_filled(prompt, "prompt of a neighbour", self.id)
-            _check_filled(answer, "answer of a neighbour", self.id)
-            _check_answer(answer, "answer of a neighbour", self.id)
+            _check_text(answer, "answer of a neighbour", self.id)
+            if not prompt.strip():
+                raise DataError(
+                    f"Expected a prompt for each neighbour of fact {self.id}; got none."
+                )
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -82,15 +103,32 @@ class Fact:
         return [Example(prompt, self.answer, self.delimiter, (), meta) for prompt in self.prompts]
 
 
-def starts_with_words(text: str, words: str) -> bool:
-    """Whether ``words`` are the first words of ``text``; "French" does not start "Frenchmen"."""
-    return text.startswith(words) and not _joined(words[-1], text[len(words) : len(words) + 1])
+def prompt_fault(prompt: str, subject: str, answer: str, delimiter: str = " ") -> str | None:
+    """Why a prompt cannot ask for an answer about a subject: a key of ``FAULTS``, or None."""
+    if not prompt.strip():
+        return "empty prompt"
+    if subject not in prompt:
+        return "subject not in the prompt"
+    if any(start == 0 for start in places_of_words(prompt, answer)):
+        return "answer at the start of the prompt"
+    if any(start + len(answer) == len(prompt) for start in places_of_words(prompt, answer)):
+        return "answer at the end of the prompt"
+    if prompt[-1].isspace() and delimiter[:1].isspace():
+        return "white space at the end of the prompt"
+    return None
 
 
-def ends_with_words(text: str, words: str) -> bool:
-    """Whether ``words`` are the last words of ``text``."""
-    start = len(text) - len(words)
-    return text.endswith(words) and not _joined(text[max(start - 1, 0) : start], words[0])
+def places_of_words(text: str, words: str) -> list[int]:
+    """Where ``words`` stand in ``text`` as whole words: "French" is not in "Frenchmen"."""
+    found = []
+    start = text.find(words)
+    while words and start >= 0:
+        end = start + len(words)
+        before, behind = text[max(start - 1, 0) : start], text[end : end + 1]
+        if not _joined(before, words[0]) and not _joined(words[-1], behind):
+            found.append(start)
+        start = text.find(words, start + 1)
+    return found
 
 
 def _joined(left: str, right: str) -> bool:
@@ -98,36 +136,17 @@ def _joined(left: str, right: str) -> bool:
     return all(side.isalnum() and side < _UNSPACED for side in (left, right))
 
 
-def _check_filled(text: str, name: str, fact: str) -> None:
+def _said(fault: str, fact: Fact, prompt: str, where: str) -> str:
+    return FAULTS[fault].format(
+        where=where, prompt=prompt, subject=fact.subject, answer=fact.answer
+    )
+
+
+def _check_text(text: str, name: str, fact: str) -> None:
     if not text.strip():
         raise DataError(f"Expected text as the {name} of fact {fact or '(no id)'}; got none.")
-
-
-def _check_answer(answer: str, name: str, fact: str) -> None:
-    if answer[0].isspace():
+    if name != "subject" and text[0].isspace():
         raise DataError(
-            f"Expected the {name} of fact {fact} without white space in front; got '{answer}'. "
-            "Put the space into the delimiter."
-        )
-
-
-def _check_prompt(fact: Fact, prompt: str, name: str) -> None:
-    what = f"{name} of fact {fact.id}"
-    _check_filled(prompt, name, fact.id)
-    if fact.subject not in prompt:
-        raise DataError(f"Expected the subject '{fact.subject}' in the {what}; got '{prompt}'.")
-    if starts_with_words(prompt, fact.answer):
-        raise DataError(
-            f"Expected an answer that is not a prefix of the {what}; '{prompt}' begins with "
-            f"'{fact.answer}'. Ask in other words, or leave the fact out."
-        )
-    if ends_with_words(prompt, fact.answer):
-        raise DataError(
-            f"Expected the {what} to end where the answer begins; '{prompt}' ends with "
-            f"'{fact.answer}' already. Cut the answer off."
-        )
-    if prompt[-1].isspace() and fact.delimiter[:1].isspace():
-        raise DataError(
-            f"Expected the {what} without white space at its end, as the delimiter brings it; got "
-            f"'{prompt}'. Cut it off, or write an empty delimiter."
+            f"Expected the {name} of fact {fact} without white space in front; got '{text}'. "
+            "The delimiter holds the space."
         )

@@ -1,4 +1,4 @@
-"""`write_examples`: examples to JSONL that loads back to equal examples."""
+"""JSONL that loads back: `write_examples`, and what it shares with other writers of lines."""
 
 import json
 import os
@@ -29,14 +29,36 @@ def write_examples(
         DataError: when there is nothing to write, or meta holds what JSON cannot.
         RunError: when writing fails.
     """
+    write_json_lines(path, [_row(example) for example in examples], "examples", overwrite)
+
+
+def write_json_lines(
+    path: str | os.PathLike[str],
+    rows: Sequence[Mapping[str, Any]],
+    what: str,
+    overwrite: bool = False,
+) -> None:
+    """Write rows as JSONL, one a line; the file is written whole or not at all.
+
+    Args:
+        path: the file to write; its folders are made.
+        rows: what to write.
+        what: what the rows are, for errors ("examples").
+        overwrite: replace a file that exists.
+
+    Raises:
+        InputError: when the file exists and ``overwrite`` is off, or it cannot be written.
+        DataError: when there is nothing to write, or a row holds what JSON cannot.
+        RunError: when writing fails.
+    """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"Expected the name of a file; {path} is a folder. Add a file name.")
     if path.exists() and not overwrite:
         raise InputError(f"Expected a new file; {path} exists. Write --overwrite to replace it.")
-    if not examples:
-        raise DataError("Expected examples to write; got none.")
-    text = "".join(f"{_line(example)}\n" for example in examples)
+    if not rows:
+        raise DataError(f"Expected {what} to write; got none.")
+    text = "".join(f"{_line(row, what)}\n" for row in rows)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +76,7 @@ def write_examples(
             temporary.unlink()
 
 
-def _line(example: Example) -> str:
+def _row(example: Example) -> dict[str, Any]:
     row: dict[str, Any] = {
         "prompt": example.prompt,
         "answer": example.answer,
@@ -63,11 +85,15 @@ def _line(example: Example) -> str:
     if example.choices:
         row["choices"] = list(example.choices)
     if example.meta:
-        row["meta"] = _plain(example.meta)
+        row["meta"] = example.meta
+    return row
+
+
+def _line(row: Mapping[str, Any], what: str) -> str:
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False)
+        return json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise DataError(f"Expected JSON types in an example's meta; got: {error}.") from error
+        raise DataError(f"Expected JSON types in {what}; got: {error}.") from error
 
 
 def _plain(value: Any) -> Any:
