@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from brodmann.errors import InputError, ModelError
+from brodmann.errors import InputError
 from brodmann.interventions.belongs import check_neurons
 from brodmann.interventions.context import check_factor
+from brodmann.interventions.editable import check_editable, down_weight, is_transposed
 from brodmann.models.language_model import LanguageModel
-from brodmann.models.sites import DenseSite, ExpertSite, NeuronSite
+from brodmann.models.sites import ExpertSite, NeuronSite
 from brodmann.neurons import NeuronSet
 from brodmann.storage import write_json
 
@@ -45,25 +46,18 @@ def bake(
     check_neurons(model, neurons, force=force)
     if len(neurons) == 0:
         raise InputError("Expected at least one neuron to bake; the set is empty.")
-    _check_editable(model)
+    check_editable(model)
     state = dict(model.hf.state_dict())
     names = {id(parameter): name for name, parameter in model.hf.named_parameters()}
     for layer, site in enumerate(model.sites):
         chosen = neurons.indices(layer)
         if len(chosen):
-            weight = _down_weight(site)
+            weight = down_weight(site)
             state[names[id(weight)]] = _scaled_columns(site, weight, chosen, by)
     model.hf.save_pretrained(folder, state_dict=state)
     model.tokenizer.save_pretrained(folder)
     # load_model reads it back: a baked checkpoint is as rounded as its source.
     write_json(Path(folder) / "brodmann.json", {"quantisation": model.quantisation, "by": by})
-
-
-def _down_weight(site: NeuronSite) -> Tensor:
-    if isinstance(site, ExpertSite):
-        return site.experts.down_proj
-    assert isinstance(site, DenseSite)
-    return site.down.get_parameter("weight")
 
 
 @torch.no_grad()
@@ -76,35 +70,6 @@ def _scaled_columns(site: NeuronSite, weight: Tensor, chosen: Tensor, by: float)
         experts, columns = chosen // site.width, chosen % site.width
         by_neuron[experts, columns] = by_neuron[experts, columns] * by
         return scaled
-    by_neuron = scaled if _is_transposed(site) else scaled.T
+    by_neuron = scaled if is_transposed(site) else scaled.T
     by_neuron[chosen] = by_neuron[chosen] * by
     return scaled
-
-
-def _is_transposed(site: NeuronSite) -> bool:
-    """Conv1D (GPT-2) keeps [in, out]; every linear layer keeps [out, in]."""
-    return isinstance(site, DenseSite) and not isinstance(site.down, nn.Linear)
-
-
-def _check_editable(model: LanguageModel) -> None:
-    if hasattr(model.hf, "peft_config"):
-        raise ModelError(
-            "Expected a model without adapters to bake; merge them first "
-            "(model.merge_and_unload()) and load the result."
-        )
-    if any(site.quantised for site in model.sites):
-        raise ModelError(
-            f"'{model.name}' keeps its down projections packed ({model.quantisation}), so that "
-            "they cannot be edited; load the full-precision model, or use erased() without baking."
-        )
-    pointers = [_down_weight(site) for site in model.sites]
-    if any(weight.is_meta for weight in pointers):
-        raise ModelError(
-            "Expected all weights in memory to bake them; some are offloaded by device_map. Load "
-            "the model with device='cpu'."
-        )
-    if len({weight.data_ptr() for weight in pointers}) < len(pointers):
-        raise ModelError(
-            "Two layers share one down projection, so that erasing a neuron of one would erase it "
-            "in both; use erased() without baking."
-        )
