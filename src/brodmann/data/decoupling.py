@@ -1,10 +1,10 @@
 """Decoupling knowledge from capability: one expression, asked for its value and asked for as code.
 
 cnl.txt §4.1 puts "the correct answer for 1+1=?" beside "Python code for 1+1=?": the same
-expression, two tasks. Here 1,000 expressions of one operator, + - * / in turn; ``decoupling/answer``
-and ``decoupling/code`` hold the same expressions in the same order, ``decoupling`` both requests of
-each. Two requests of one ``meta["expression"]`` are a pair. The paper gives the two phrases and no
-template; ``template=own`` asks in other words of ours.
+expression, two tasks. Here 1,000 expressions of one operator, + - * / in turn;
+``decoupling/answer`` and ``decoupling/code`` hold the same expressions in the same order,
+``decoupling`` both requests of each. Two requests of one ``meta["expression"]`` are a pair. The
+paper gives the two phrases and no template; ``template=own`` asks in other words of ours.
 
 Every program begins alike (``print(``), so that programs share more than their task: their first
 answer token. ``code=assert`` begins with the value instead, as the answer does.
