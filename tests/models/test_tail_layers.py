@@ -12,9 +12,10 @@ from brodmann.localize import locate
 from brodmann.localize.integrated import Integral, integrated_gradients
 from brodmann.localize.room import Room
 from brodmann.localize.tails import rerun, staircase
+from brodmann.models.driven_attention import drives
 from brodmann.models.load import wrap_model
 from brodmann.models.prefix import read_prefix
-from brodmann.models.tail_layers import drives, tail_layers
+from brodmann.models.tail_layers import tail_layers
 from tests.reference.attribution import attribution_reference
 from tests.tiny import TINY_FAMILIES
 from tests.tiny.answers import EXAMPLES, TWO, relative_error, rounding, tokens_of

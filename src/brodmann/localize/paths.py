@@ -5,10 +5,10 @@ from torch import Tensor
 
 from brodmann.localize.room import Room
 from brodmann.localize.tails import Path, entries, rerun, staircase
+from brodmann.models.driven_attention import drives
 from brodmann.models.frozen import frozen
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.prefix import Prefix
-from brodmann.models.tail_layers import drives
 
 PATHS: dict[str, Path] = {"staircase": staircase, "expanded cache": rerun}
 """By the name that stands in the provenance; the first is several times faster."""

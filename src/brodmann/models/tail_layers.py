@@ -1,11 +1,8 @@
 """Run decoder layers on single tokens (tails) behind prefixes that were read before.
 
-The layers are the model's own; only what their attention does is ours, through transformers'
-attention interface, or through an attention module's own ``_attn`` where a family (gptj) does not
-use the interface.
+The layers are the model's own; only what their attention does is ours.
 """
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +10,17 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-from transformers import AttentionInterface
+from torch import Tensor
 
-from brodmann.models.activations import LayerCall, hidden_states
+from brodmann.models.activations import hidden_states
+from brodmann.models.driven_attention import (
+    AttentionCall,
+    attention_driven,
+    call_arguments,
+)
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.prefix import Prefix
 from brodmann.models.tail_attention import tail_attention
-
-IMPLEMENTATION = "brodmann_tails"
 
 TailLayer = Callable[[int, Float[Tensor, "t R D"]], Float[Tensor, "t R D"]]
 """(layer, hidden states of R tails for each of t tasks) -> what the layer makes of them."""
@@ -38,11 +37,6 @@ class _View:
 
 
 _views: list[_View] = []
-
-
-def drives(model: LanguageModel) -> bool:
-    """Whether the attention of this model's family can be driven for tails."""
-    return model.architecture.attention != "opaque"
 
 
 @contextmanager
@@ -67,7 +61,7 @@ def tail_layers(
     def run(layer: int, hidden: Tensor) -> Tensor:
         call = prefix.calls[layer]
         module = model.sites[layer].layer_module
-        given = _arguments(module, call)
+        given = call_arguments(module, call)
         view = _view(prefix, layer, owners, positions, given)
         _views.append(view)
         try:
@@ -75,82 +69,21 @@ def tail_layers(
         finally:
             _views.pop()
 
-    with _attention_driven(model):
+    with attention_driven(model, _attend):
         yield run
 
 
-@contextmanager
-def _attention_driven(model: LanguageModel) -> Iterator[None]:
-    if model.architecture.attention == "method":
-        with _methods_replaced(model):
-            yield
-        return
-    AttentionInterface.register(IMPLEMENTATION, _interface_attention)
-    decoder: Any = model.decoder
-    before = decoder.config._attn_implementation
-    decoder.set_attn_implementation(IMPLEMENTATION)
-    try:
-        yield
-    finally:
-        decoder.set_attn_implementation(before)
-
-
-@contextmanager
-def _methods_replaced(model: LanguageModel) -> Iterator[None]:
-    modules: list[Any] = [
-        module
-        for site in model.sites
-        for module in site.layer_module.modules()
-        if hasattr(module, "_attn")
-    ]
-    for module in modules:
-        module._attn = _method_attention(module)
-    try:
-        yield
-    finally:
-        for module in modules:
-            del module._attn
-
-
-def _interface_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
+def _attend(call: AttentionCall) -> Tensor:
     view = _views[-1]
     visible = view.visible
-    if sliding_window is not None:
+    if call.sliding_window is not None:
         places = torch.arange(visible.shape[1], device=visible.device)
-        visible = visible & (places > view.positions[:, None].to(places.device) - sliding_window)
-    factor = query.shape[-1] ** -0.5 if scaling is None else scaling
-    read = tail_attention(query, key, value, view.keys, view.values, visible, factor, softcap)
-    return read.transpose(1, 2).contiguous(), None
-
-
-def _method_attention(module: Any) -> Callable[..., tuple[Tensor, None]]:
-    def attend(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
-        view = _views[-1]
-        factor = 1 / float(module.scale_attn)
-        read = tail_attention(query, key, value, view.keys, view.values, view.visible, factor)
-        return read, None
-
-    return attend
-
-
-def _arguments(module: nn.Module, call: LayerCall) -> dict[str, Any]:
-    """The arguments of a layer's call by name, those behind ``**kwargs`` too."""
-    signature = inspect.signature(module.forward)
-    given = dict(signature.bind(*call.args, **call.kwargs).arguments)
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            given |= given.pop(name, {})
-    return given
+        seen = view.positions[:, None].to(places.device) - call.sliding_window
+        visible = visible & (places > seen)
+    return tail_attention(
+        call.query, call.key, call.value, view.keys, view.values, visible, call.scaling,
+        call.soft_cap,
+    )  # fmt: skip
 
 
 def _for_tails(
