@@ -10,18 +10,18 @@ _UNSPACED = "\u2e80"
 
 FAULTS = {
     "empty prompt": "Expected text as the {where}; got none.",
-    "subject not in the prompt": "Expected the subject '{subject}' in the {where}; got '{prompt}'.",
+    "subject not in the prompt": "Expected the subject '{subject}' in the {where}; got {prompt!r}.",
     "answer at the start of the prompt": (
-        "Expected an answer that is not a prefix of the {where}; '{prompt}' begins with "
+        "Expected an answer that is not a prefix of the {where}; {prompt!r} begins with "
         "'{answer}'. Ask in other words, or leave the fact out."
     ),
     "answer at the end of the prompt": (
-        "Expected the {where} to end where the answer begins; '{prompt}' ends with '{answer}' "
+        "Expected the {where} to end where the answer begins; {prompt!r} ends with '{answer}' "
         "already. Cut the answer off."
     ),
     "white space at the end of the prompt": (
         "Expected the {where} without white space at its end, as the delimiter brings it; got "
-        "'{prompt}'. Cut it off, or write an empty delimiter."
+        "{prompt!r}. Cut it off, or write an empty delimiter."
     ),
 }
 """What can be wrong with a prompt, and what is said about it."""

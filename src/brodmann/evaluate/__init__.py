@@ -9,6 +9,8 @@ from brodmann.evaluate.collateral import Collateral, Neutral, collateral, read_n
 from brodmann.evaluate.controls import random_sets
 from brodmann.evaluate.evaluate import evaluate
 from brodmann.evaluate.evaluation import Evaluation
+from brodmann.evaluate.greedy_writer import greedy_writer
+from brodmann.evaluate.known_facts import KnownFacts, known_facts
 from brodmann.evaluate.neutral import neutral_texts
 from brodmann.evaluate.scoring import SCORERS, Scorer
 from brodmann.evaluate.statistics import (
@@ -27,13 +29,16 @@ __all__ = [
     "Collateral",
     "Difference",
     "Evaluation",
+    "KnownFacts",
     "Neutral",
     "Permutation",
     "Scorer",
     "bootstrap_interval",
     "collateral",
     "evaluate",
+    "greedy_writer",
     "holm",
+    "known_facts",
     "mcnemar_p",
     "neutral_texts",
     "paired_difference",

@@ -40,7 +40,7 @@ def continuation_likelihoods(
     """
     padded = right_padded(answers, PAD_ID, logits.device)
     logprobs, margins = [], []
-    for start, part in _logits_in_parts(reading, logits, padded.input_ids, padded.attention_mask):
+    for start, part in logits_in_parts(reading, logits, padded.input_ids, padded.attention_mask):
         targets = padded.input_ids[:, start : start + part.shape[1]]
         of_tokens = _token_scores(part, targets)
         logprobs.append(of_tokens[0])
@@ -68,7 +68,7 @@ def choice_likelihoods(
     return scored
 
 
-def _logits_in_parts(
+def logits_in_parts(
     reading: Reading, logits: Tensor, ids: Tensor, mask: Tensor
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield (first column, logits [B, k, V] that predict k columns of ``ids``), left to right."""
