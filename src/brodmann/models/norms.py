@@ -23,12 +23,20 @@ class Norm:
     centred: bool
     epsilon: float
 
-    def spread(self, x: Float[Tensor, "P D"]) -> Float[Tensor, "P 1"]:
+    def spread(self, x: Float[Tensor, "*any D"]) -> Float[Tensor, "*any 1"]:
         """The number each row is divided by: rms, or standard deviation when centred."""
         x = x.to(self.gain.dtype)
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
         return (x.square().mean(-1, keepdim=True) + self.epsilon).sqrt()
+
+    def linear(
+        self, x: Float[Tensor, "*#any D"], spread: Float[Tensor, "*#any 1"]
+    ) -> Float[Tensor, "*any D"]:
+        """What a part of the norm's input adds to its output, with the spread held fixed."""
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        return x * self.gain.to(x.device) / spread.to(x.device)
 
     def pull_back(
         self, direction: Float[Tensor, "P D"], spread: Float[Tensor, "P 1"]
