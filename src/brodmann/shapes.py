@@ -13,6 +13,7 @@ letter   axis
 ``V``    vocabulary
 ``E``    experts of a mixture-of-experts MLP
 ``K``    blocks of samples that a score keeps apart
+``G``    groups of examples
 =======  ==================================================================
 """
 
