@@ -5,12 +5,13 @@ It goes in through transformers' attention interface, or through an attention mo
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
@@ -76,6 +77,50 @@ def call_arguments(module: nn.Module, call: LayerCall) -> dict[str, Any]:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             given |= given.pop(name, {})
     return given
+
+
+def call_for_tokens(
+    given: Mapping[str, Any], hidden: Float[Tensor, "b R D"], places: Callable[[Tensor], Tensor]
+) -> dict[str, Any]:
+    """A layer's call for other tokens: no mask, which driven attention does not read, no cache.
+
+    Args:
+        given: the arguments of a whole sequence's call, by name.
+        hidden: the tokens' hidden states.
+        places: picks the tokens' rows of what is told of each place, [1 or B, T, ...].
+    """
+    arguments: dict[str, Any] = {}
+    for index, (name, value) in enumerate(given.items()):
+        if index == 0:
+            arguments[name] = hidden
+        elif name in ("position_ids", "position_embeddings"):
+            arguments[name] = _picked(value, places)
+        elif name == "use_cache":
+            arguments[name] = False
+        elif "mask" in name or "past" in name or name == "cache_position":
+            arguments[name] = None
+        else:
+            arguments[name] = value
+    return arguments
+
+
+def masks_in(given: Mapping[str, Any]) -> list[Bool[Tensor, "B _ T T"]]:
+    """What the masks of a layer's call let a token see.
+
+    A mask knows windows and chunks that no argument of the attention tells.
+    """
+    masks = [value for name, value in given.items() if "mask" in name]
+    return [
+        mask if mask.dtype == torch.bool else mask == 0
+        for mask in masks
+        if isinstance(mask, Tensor) and mask.dim() == 4
+    ]
+
+
+def _picked(value: Any, places: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_picked(part, places) for part in value)
+    return None if value is None else places(value)
 
 
 def _by_method(model: LanguageModel) -> bool:

@@ -53,6 +53,26 @@ def token_log_probability(
     return own - (top + total.log())[:, 0], gradient.mul_(logit_factor(model))
 
 
+@torch.no_grad()
+def log_probability(
+    model: LanguageModel, normed: Float[Tensor, "n D"], tokens: Int[Tensor, "n"]
+) -> Float[Tensor, "n"]:
+    """Log-probability of one token per row; half the work of :func:`token_log_probability`.
+
+    Args:
+        model: the model.
+        normed: outputs of the final norm.
+        tokens: y of each row.
+    """
+    dtype = model.score_dtype
+    with dense_weight(model.head) as weight:
+        x, y = normed.to(weight.device, weight.dtype), tokens.to(weight.device)
+        own, _ = _logits(model, (x.to(dtype) * weight[y].to(dtype)).sum(1), y)
+        tiles = [slice(start, start + TILE) for start in range(0, len(weight), TILE)]
+        totals = [_logits(model, x @ weight[tile].T, tile)[0].logsumexp(1) for tile in tiles]
+    return own - torch.stack(totals, dim=1).logsumexp(1)
+
+
 def _logits(
     model: LanguageModel, products: Tensor, tokens: Tensor | slice
 ) -> tuple[Tensor, Tensor | None]:

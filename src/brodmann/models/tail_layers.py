@@ -17,6 +17,8 @@ from brodmann.models.driven_attention import (
     AttentionCall,
     attention_driven,
     call_arguments,
+    call_for_tokens,
+    masks_in,
 )
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.prefix import Prefix
@@ -34,9 +36,6 @@ class _View:
     values: Float[Tensor, "t Hkv T d"]
     visible: Bool[Tensor, "t T"]
     positions: Int[Tensor, "t"]
-
-
-_views: list[_View] = []
 
 
 @contextmanager
@@ -57,24 +56,25 @@ def tail_layers(
         A function that runs one layer.
     """
     owners, positions = prefix.owners[tasks], prefix.positions[tasks]
+    views: list[_View] = []
 
     def run(layer: int, hidden: Tensor) -> Tensor:
         call = prefix.calls[layer]
         module = model.sites[layer].layer_module
         given = call_arguments(module, call)
-        view = _view(prefix, layer, owners, positions, given)
-        _views.append(view)
-        try:
-            return hidden_states(module(**_for_tails(given, hidden, owners, positions)))
-        finally:
-            _views.pop()
+        views[:] = [_view(prefix, layer, owners, positions, given)]
 
-    with attention_driven(model, _attend):
+        def places(told: Tensor) -> Tensor:
+            found = told[_rows_of(told, owners), positions.to(told.device)][:, None]
+            return found.expand(-1, hidden.shape[1], *found.shape[2:])
+
+        return hidden_states(module(**call_for_tokens(given, hidden, places)))
+
+    with attention_driven(model, lambda call: _attend(views[-1], call)):
         yield run
 
 
-def _attend(call: AttentionCall) -> Tensor:
-    view = _views[-1]
+def _attend(view: _View, call: AttentionCall) -> Tensor:
     visible = view.visible
     if call.sliding_window is not None:
         places = torch.arange(visible.shape[1], device=visible.device)
@@ -86,40 +86,6 @@ def _attend(call: AttentionCall) -> Tensor:
     )  # fmt: skip
 
 
-def _for_tails(
-    given: dict[str, Any],
-    hidden: Float[Tensor, "t R D"],
-    owners: Int[Tensor, "t"],
-    positions: Int[Tensor, "t"],
-) -> dict[str, Any]:
-    """The same call for tails: their hidden states and places, no mask, no cache."""
-    tails: dict[str, Any] = {}
-    rows = hidden.shape[1]
-    for index, (name, value) in enumerate(given.items()):
-        if index == 0:
-            tails[name] = hidden
-        elif name in ("position_ids", "position_embeddings"):
-            tails[name] = _at_tails(value, owners, positions, rows)
-        elif name == "use_cache":
-            tails[name] = False
-        elif "mask" in name or "past" in name or name == "cache_position":
-            tails[name] = None
-        else:
-            tails[name] = value
-    return tails
-
-
-def _at_tails(value: Any, owners: Tensor, positions: Tensor, rows: int) -> Any:
-    """[1 or B, T, ...] at each task's place, the same for its tails: [t, R, ...]."""
-    if isinstance(value, tuple):
-        return tuple(_at_tails(part, owners, positions, rows) for part in value)
-    if value is None:
-        return None
-    batch = owners if len(value) > 1 else torch.zeros_like(owners)
-    found = value[batch.to(value.device), positions.to(value.device)][:, None]
-    return found.expand(-1, rows, *found.shape[2:])
-
-
 def _view(
     prefix: Prefix, layer: int, owners: Tensor, positions: Tensor, given: dict[str, Any]
 ) -> _View:
@@ -128,15 +94,12 @@ def _view(
     owners = owners.to(keys.device)
     places = torch.arange(length)
     visible = (places < positions[:, None]).to(keys.device)
-    masks = [value for name, value in given.items() if "mask" in name]
-    for mask in masks:
-        if isinstance(mask, Tensor) and mask.dim() == 4:
-            # The mask knows windows and chunks that no argument of the attention tells.
-            visible &= _allowed(mask, owners, positions)[:, :length]
+    for mask in masks_in(given):
+        rows = mask[_rows_of(mask, owners), 0, positions.to(mask.device)]
+        visible &= rows[:, :length].to(visible.device)
     return _View(keys[owners, :, :length], values[owners, :, :length], visible, positions)
 
 
-def _allowed(mask: Tensor, owners: Tensor, positions: Tensor) -> Tensor:
-    batch = owners if len(mask) > 1 else torch.zeros_like(owners)
-    rows = mask[batch.to(mask.device), 0, positions.to(mask.device)]
-    return (rows if rows.dtype == torch.bool else rows == 0).to(owners.device)
+def _rows_of(told: Tensor, owners: Tensor) -> Tensor:
+    """Which rows of [B, ...] are the owners'; all sequences share the one of [1, ...]."""
+    return (owners if len(told) > 1 else torch.zeros_like(owners)).to(told.device)
