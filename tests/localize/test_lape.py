@@ -44,32 +44,36 @@ def test_equals_the_reference(family):
     assert any(len(neurons) for neurons in found.neurons.values())
 
 
-def test_a_neuron_that_fires_for_one_group_only_is_found():
+def test_neurons_that_fire_for_one_group_only_are_found():
     model = opened("llama")
     token = model.tokenizer.convert_tokens_to_ids("Z")
     assert token not in (None, model.tokenizer.unk_token_id)
-    vector = torch.zeros(model.width)
-    vector[0] = 50.0
-    with torch.no_grad():
+    with torch.no_grad():  # dimension 0 tells Z from all else, dimension 1 is there at every token
         embeddings = model.hf.get_input_embeddings().weight
-        embeddings[:, 0] = -1.0
-        embeddings[token] = vector
+        embeddings[:, 0], embeddings[:, 1] = -1.0, 1.0
+        embeddings[token, 0] = 1.0
         for layer in model.hf.model.layers:
-            layer.self_attn.o_proj.weight[0] = 0
-            layer.mlp.down_proj.weight[0] = 0
-            layer.mlp.gate_proj.weight[:, 0] = 0
-        gate = model.hf.model.layers[1].mlp.gate_proj.weight[7]
-        gate.zero_()
-        gate[0] = 1.0
+            layer.self_attn.o_proj.weight[:2] = 0
+            layer.mlp.down_proj.weight[:2] = 0
+            layer.mlp.gate_proj.weight.zero_()
+            layer.input_layernorm.weight.fill_(1.0)
+            layer.post_attention_layernorm.weight.fill_(1.0)
+        model.hf.model.layers[1].mlp.gate_proj.weight[7, 0] = 1.0
+        model.hf.model.layers[2].mlp.gate_proj.weight[30, 0] = -1.0
+        model.hf.model.layers[0].mlp.gate_proj.weight[3, 1] = 1.0
     groups = {
-        "zs": [Example("ZZZZ", "ZZ", ""), Example("ZZZZZZ", "Z", "")],
+        "zs": [Example("ZZZZ", "ZZ", ""), Example("ZZ a", "Z", "")],
         "others": [Example("a plain text", "b"), Example("x", "y and z")],
     }
-    found = lape(model, groups, share=1 / model.n_neurons_total, percentile=0.5)
-    assert found.probabilities[:, 1, 7].tolist() == [1.0, 0.0]
+    found = lape(model, groups, share=3 / model.n_neurons_total, percentile=0.5)
+    assert found.probabilities[1, 1, 7] == 0 and found.probabilities[0, 1, 7] > 0.7
     assert float(found.entropy[1, 7]) == 0.0
-    assert list(found.neurons["zs"]) == [(1, 7)]
-    assert not len(found.neurons["others"])
+    assert (1, 7) in found.neurons["zs"] and (1, 7) not in found.neurons["others"]
+    # Two may be kept: the one that fires everywhere is left out, the one of the others is not.
+    found = lape(model, groups, share=2 / model.n_neurons_total, percentile=0.5)
+    assert list(found.neurons["zs"]) == [(1, 7), (2, 30)]  # it fires at the space and the a too
+    assert list(found.neurons["others"]) == [(2, 30)]
+    assert found.scores().top(1).mask[1, 7]
 
 
 def test_the_rule_by_hand():
