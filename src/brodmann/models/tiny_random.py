@@ -17,13 +17,15 @@ LOUD = (5, 23, 41)
 """The neuron of each layer that a sigma rule finds."""
 
 _LOUDER = 6.0
+_SOON = 5.0
 
 
 def tiny_random() -> LlamaForCausalLM:
     """Build the model: normal weights, and one neuron of each layer read and written louder.
 
     Among 64 numbers without an outlier none is 6 standard deviations from their mean, so that
-    without the loud neurons no sigma rule of the papers would select anything.
+    without the loud neurons no sigma rule of the papers would select anything. The end of text has
+    a longer row than other tokens: an answer ends after some tokens and not where it is cut off.
     """
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -49,6 +51,7 @@ def tiny_random() -> LlamaForCausalLM:
         for layer, neuron in zip(hf.model.layers, LOUD, strict=True):
             layer.mlp.up_proj.weight[neuron] *= _LOUDER
             layer.mlp.down_proj.weight[:, neuron] *= _LOUDER
+        hf.lm_head.weight[config.eos_token_id] *= _SOON
     return hf
 
 
