@@ -34,7 +34,6 @@ ELSEWHERE = {
     "cnl-section-3.1": Elsewhere(NOT_YET, "Fidelity of KN, tracing and circuits over paraphrases"),
     "cnl-section-3.2": Elsewhere(NOT_YET, "Reliability of KN, ROME and circuits"),
     "cnl-figure-2": Elsewhere(NOT_YET, "Success of edits at every layer"),
-    "cnl-section-4": Elsewhere(NOT_YET, "Decoupling knowledge from capability"),
     "cnl-table-4": Elsewhere(NOT_YET, "Methods side by side: overlap, share, effect"),
     "cnl-figure-8": Elsewhere(NOT_YET, "Other methods' neurons on other data"),
 }

@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from brodmann.data import DataSpec, Example, load_examples
+from brodmann.data import DataSpec, Example, Fact, load_examples, load_facts
 from brodmann.data.registry import DATASETS
 from brodmann.evaluate import Evaluation, collateral, evaluate, neutral_texts, read_neutral
 from brodmann.evaluate.collateral import Neutral
@@ -27,6 +28,9 @@ from brodmann.models import LanguageModel, load_model
 from brodmann.neurons import NeuronScores, NeuronSet
 from brodmann.storage import new_folder, plain, read_json, write_json
 from brodmann.tuning.on_import import check_peft
+
+OWN_FACTS = "own"
+"""What :meth:`Workbench.facts` calls the facts that are shipped."""
 
 
 class Workbench:
@@ -80,8 +84,23 @@ class Workbench:
             spec = self._placed(sample.spec)
             self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
         if sample not in self.used:
-            self.used[sample] = _digest(self._examples[sample])
+            self.used[sample] = examples_digest(self._examples[sample])
         return self._examples[sample]
+
+    def facts(self, name: str) -> list[Fact]:
+        """Return the facts of a file or folder, looked for in the folder of data sets first.
+
+        ``"own"`` are ten facts that are shipped. What was used is told as of samples.
+        """
+        beside = None if self.data_dir is None else self.data_dir / name
+        if name == OWN_FACTS:
+            source = files("brodmann.data") / "own_facts.jsonl"
+        else:
+            source = beside if beside is not None and beside.exists() else Path(name)
+        facts = load_facts(str(source))
+        examples = [example for fact in facts for example in fact.examples()]
+        self.used[Sample(name, "all")] = examples_digest(examples)
+        return facts
 
     def digest(self, sample: Sample) -> str:
         """Return a digest of a sample's very examples, for keys."""
@@ -212,7 +231,8 @@ class Workbench:
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _digest(examples: Sequence[Example]) -> str:
+def examples_digest(examples: Sequence[Example]) -> str:
+    """Return a digest of what the model reads of examples, for keys."""
     texts = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
