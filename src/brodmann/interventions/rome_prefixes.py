@@ -1,0 +1,53 @@
+"""Short beginnings that an edit should survive: sampled from the model itself."""
+
+import torch
+from transformers import DynamicCache
+
+from brodmann.models.batches import accepts
+from brodmann.models.language_model import LanguageModel
+
+LENGTHS = (5, 5, 5, 10, 10, 10)
+"""Tokens of each sampled beginning, behind its first word."""
+
+FIRST_WORD = "The"
+MOST_LIKELY = 5
+"""Tokens to draw from at each step, as the peer does."""
+
+
+@torch.no_grad()
+def sampled_prefixes(model: LanguageModel, *, seed: int = 0) -> tuple[str, ...]:
+    """Texts to put in front of a fact's prompt, the empty one first.
+
+    Continuations of "The", drawn from the five most likely tokens at each step, each ended by a
+    full stop and a space. Three have 5 tokens and three have 10; the peer (ROME) draws ten of
+    each, and keeps them for whatever model comes next, which is a known mistake: here they are
+    drawn anew in each call. Give them to several edits to save the drawing.
+
+    Args:
+        model: the model, unedited.
+        seed: decides the drawing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start = list(model.tokenizer(FIRST_WORD, verbose=False)["input_ids"])
+    if len(start) > 1 and start[-1] == model.tokenizer.eos_token_id:
+        start.pop()
+    rows = torch.tensor([start] * len(LENGTHS), device=model.device)
+    never = torch.tensor(sorted(model.tokenizer.all_special_ids), dtype=torch.long)
+    cache = DynamicCache()
+    new = rows
+    for _ in range(max(LENGTHS)):
+        places = torch.arange(rows.shape[1] - new.shape[1], rows.shape[1], device=model.device)
+        inputs = {"input_ids": new, "attention_mask": torch.ones_like(rows)}
+        if accepts(model.hf, "position_ids"):
+            inputs["position_ids"] = places.expand_as(new)
+        logits = model.hf(**inputs, past_key_values=cache, use_cache=True).logits[:, -1]
+        logits = logits.float().cpu().index_fill(1, never, -torch.inf)
+        best, tokens = logits.topk(min(MOST_LIKELY, logits.shape[1] - len(never)))
+        drawn = torch.multinomial(best.softmax(-1), 1, generator=generator)
+        new = tokens.gather(1, drawn).to(rows)
+        rows = torch.cat([rows, new], 1)
+    texts = [
+        str(model.tokenizer.decode(row[: len(start) + length], skip_special_tokens=True))
+        for row, length in zip(rows.tolist(), LENGTHS, strict=True)
+    ]
+    return ("", *dict.fromkeys(f"{text.strip()}. " for text in texts))
