@@ -11,7 +11,6 @@ from brodmann.errors import BrodmannError, InputError, RunError
 
 if TYPE_CHECKING:
     from brodmann.experiments.experiment import Experiment
-    from brodmann.experiments.workbench import Workbench
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,18 +62,14 @@ def reproduce_command(
     from functools import partial
 
     from brodmann.cli.opening import parse_batch_size
-    from brodmann.cli.output import note, print_json, print_table
-    from brodmann.experiments.catalogue import catalogue_rows
-    from brodmann.experiments.reproduce import CACHE
+    from brodmann.cli.output import note, print_json
+    from brodmann.experiments.reproduce import CACHE, reproduce
     from brodmann.experiments.workbench import Workbench
+    from brodmann.report import report_reproduced
     from brodmann.storage import read_json
 
     if what == ["list"]:
-        rows = catalogue_rows()
-        if as_json:
-            print_json(rows)
-        else:
-            print_table(rows, columns=("id", "status", "shows", "cost", "needs"))
+        _print_list(as_json)
         return
     if data_dir is not None and not data_dir.is_dir():
         raise InputError(f"Expected a folder as --data-dir; there is none at {data_dir}.")
@@ -87,12 +82,19 @@ def reproduce_command(
         batch_size=parse_batch_size(batch_size),
         allow_code_execution=allow_code_execution,
     )
+    run = partial(
+        reproduce,
+        changes=changes or (),
+        resume=resume,
+        overwrite=overwrite,
+        finish=report_reproduced,
+    )
     done, failed = list[Path](), list[str]()
     for name, experiments in _by_model(what, preset, model, changes or ()).items():
         bench = open_bench(name)
         for experiment in experiments:
             try:
-                done.append(_run(experiment, preset, changes or (), bench, out, resume, overwrite))
+                done.append(run(experiment, preset, bench, out))
             except BrodmannError as error:
                 if what != ["all"]:
                     raise
@@ -104,6 +106,17 @@ def reproduce_command(
         print_json([{"folder": one, **read_json(one / "results.json")} for one in done])
     if failed:
         raise RunError(f"{len(failed)} of the experiments could not be run; see above.")
+
+
+def _print_list(as_json: bool) -> None:
+    from brodmann.cli.output import print_json, print_table
+    from brodmann.experiments.catalogue import catalogue_rows
+
+    rows = catalogue_rows()
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, columns=("id", "status", "shows", "cost", "needs"))
 
 
 def _by_model(
@@ -120,30 +133,6 @@ def _by_model(
         for model in models or experiment.models[preset]:
             found.setdefault(model, []).append(experiment)
     return found
-
-
-def _run(
-    experiment: "Experiment",
-    preset: str,
-    changes: Sequence[str],
-    bench: "Workbench",
-    out: Path,
-    resume: bool,
-    overwrite: bool,
-) -> Path:
-    from brodmann.experiments.reproduce import reproduce
-    from brodmann.report import report_reproduced
-
-    return reproduce(
-        experiment,
-        preset,
-        bench,
-        out,
-        changes=changes,
-        resume=resume,
-        overwrite=overwrite,
-        finish=report_reproduced,
-    )
 
 
 def _tell(folder: Path, as_json: bool) -> None:

@@ -4,8 +4,8 @@ Every verdict compares an interval with a level, so that "undecided at this size
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from brodmann.experiments.cells import Cell
 from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
@@ -23,12 +23,12 @@ def above(claim: str, found: Cell | None, level: int | float, because: str) -> J
         level: the claim holds above it.
         because: what was measured, in words; the numbers are put behind.
     """
-    return _judged(claim, found, level, because, lambda low, high: (low > level, high <= level))
+    return _judged(claim, found, level, because, "above")
 
 
 def below(claim: str, found: Cell | None, level: int | float, because: str) -> Judged:
     """Judge "it is less than ``level``", as :func:`above` does."""
-    return _judged(claim, found, level, because, lambda low, high: (high < level, low >= level))
+    return _judged(claim, found, level, because, "below")
 
 
 def _judged(
@@ -36,14 +36,20 @@ def _judged(
     found: Cell | None,
     level: int | float,
     because: str,
-    sides: Callable[[float, float], tuple[bool, bool]],
+    side: Literal["above", "below"],
 ) -> Judged:
-    """Judge by ``sides``: whether all of the interval is on the claimed side, or on the other."""
+    """Judge by whether all of the interval is on the claimed side, or on the other."""
     if found is None or None in (found["value"], found["low"], found["high"]):
         return claim, UNDECIDED, f"{because}: not measured."
-    holds, fails = sides(found["low"], found["high"])
+    low, high = found["low"], found["high"]
+    holds, fails = (low > level, high <= level) if side == "above" else (high < level, low >= level)
     verdict = SUPPORTED if holds else NOT_SUPPORTED if fails else UNDECIDED
-    return claim, verdict, f"{because}: {told(found)}, to be compared with {level:g}."
+    return claim, verdict, f"{because}: {told(found)}; {asked(level, side)}."
+
+
+def asked(level: int | float, side: Literal["above", "below"]) -> str:
+    """Write what an interval must do for a claim to hold."""
+    return f"the claim needs the whole interval {side} {level:g}"
 
 
 def unless_at_floor(judged: Judged, base: Sequence[Cell]) -> Judged:

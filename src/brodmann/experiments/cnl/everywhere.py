@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from brodmann.experiments.cells import Cell
-from brodmann.experiments.claims import Judged, above, below, told
+from brodmann.experiments.claims import Judged, above, asked, below, told
 from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 
 
@@ -13,16 +13,18 @@ def above_everywhere(claim: str, found: Sequence[Cell], level: int | float, beca
     It is supported when every interval lies above the level, and not supported when one of them
     lies below it.
     """
-    return _together(claim, found, [above(claim, one, level, "") for one in found], level, because)
+    judged = [above(claim, one, level, "") for one in found]
+    return _together(claim, found, judged, because, asked(level, "above"))
 
 
 def below_everywhere(claim: str, found: Sequence[Cell], level: int | float, because: str) -> Judged:
     """Judge "each is less than ``level``", as :func:`above_everywhere` does."""
-    return _together(claim, found, [below(claim, one, level, "") for one in found], level, because)
+    judged = [below(claim, one, level, "") for one in found]
+    return _together(claim, found, judged, because, asked(level, "below"))
 
 
 def _together(
-    claim: str, found: Sequence[Cell], judged: Sequence[Judged], level: int | float, because: str
+    claim: str, found: Sequence[Cell], judged: Sequence[Judged], because: str, needed: str
 ) -> Judged:
     verdicts = {verdict for _, verdict, _ in judged}
     if NOT_SUPPORTED in verdicts:
@@ -30,7 +32,7 @@ def _together(
     else:
         verdict = SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
     numbers = "; ".join(f"{_place(one, found)} {told(one)}" for one in found) or "not measured"
-    return claim, verdict, f"{because}: {numbers}; to be compared with {level:g}."
+    return claim, verdict, f"{because}: {numbers}; {needed}, of each."
 
 
 def _place(one: Cell, found: Sequence[Cell]) -> str:
