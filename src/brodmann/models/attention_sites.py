@@ -74,7 +74,7 @@ class AttentionSite:
 
     def contributions(
         self, results: Float[Tensor, "B T _"], dtype: torch.dtype
-    ) -> tuple[Float[Tensor, "B T h D"], Float[Tensor, "D"] | None]:
+    ) -> tuple[Float[Tensor, "B T h D"], Float[Tensor, "1 1 D"] | None]:
         """What each head's result adds to the projection's output, and the bias, no head's own."""
         by_head = results.to(dtype).unflatten(-1, (self.heads, -1))
         with_gradients = torch.is_grad_enabled()
@@ -82,7 +82,7 @@ class AttentionSite:
             columns = weight.to(dtype).unflatten(1, (self.heads, -1))
             written = torch.einsum("bthd,khd->bthk", by_head, columns)
             bias = getattr(base_layer(self.output), "bias", None)
-            return written, None if bias is None else bias.to(dtype)
+            return written, None if bias is None else bias.to(dtype)[None, None]
 
     @property
     def output_parameters_per_head(self) -> int:
