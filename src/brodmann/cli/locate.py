@@ -1,12 +1,20 @@
 """`brodmann locate`: score every neuron on a capability, select a set, write both to a folder."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from brodmann.cli import options
 
-_METHODS = "How neurons are scored: dcsn, cnl (integrated gradients) or kn (of single facts)."
+_METHODS = (
+    "How neurons are scored: dcsn, cnl (integrated gradients); of facts: kn; of a fine-tune: neft; "
+    "of groups: lape."
+)
+_DATA = (
+    "NAME[/PART][:key=value,...], a JSONL file, or hub:ORG/NAME; of facts their file or folder, "
+    "which is not split; lape: one for each group, as NAME=SPEC; neft: none."
+)
 _TARGET = "Which answer tokens; the method's own choice by default. sum_logprob: cnl and kn."
 
 
@@ -17,8 +25,8 @@ def add_to(app: typer.Typer) -> None:
 
 def locate_command(
     model: options.Model,
-    data: options.Data,
     out: options.Out,
+    data: Annotated[list[str] | None, typer.Option("--data", metavar="SPEC", help=_DATA)] = None,
     split: options.Split = "train",
     limit: options.Limit = None,
     method: Annotated[str, typer.Option("--method", help=_METHODS)] = "dcsn",
@@ -46,9 +54,9 @@ def locate_command(
         float | None, typer.Option("--p", help="kn: in more than this share of prompts (0.7).")
     ] = None,
     site: Annotated[
-        Literal["down_in", "act", "gate_pre", "up_pre"],
-        typer.Option("--site", help="Where a neuron is read; of dcsn down_in or act."),
-    ] = "down_in",
+        Literal["down_in", "act", "gate_pre", "up_pre"] | None,
+        typer.Option("--site", help="Where a neuron is read (down_in); of dcsn it or act."),
+    ] = None,
     target: Annotated[
         Literal["first", "mean", "sum_logprob"] | None, typer.Option("--target", help=_TARGET)
     ] = None,
@@ -79,8 +87,20 @@ def locate_command(
         typer.Option("--memory-gb", help="cnl, kn: memory beside the model (most of the free)."),
     ] = None,
     chat_template: Annotated[
-        Literal["off", "auto"], typer.Option("--chat-template", help="auto: the user's turn.")
-    ] = "off",
+        Literal["off", "auto"] | None,
+        typer.Option("--chat-template", help="auto: the user's turn (off)."),
+    ] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option("--tuned", metavar="DIR", help="neft: a full fine-tune of the model."),
+    ] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option("--percentile", help="lape: of all firing probabilities (0.95)."),
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option("--share", help="lape: of all neurons to keep (0.01).")
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -91,27 +111,31 @@ def locate_command(
 ) -> None:
     """Score every neuron on a capability, select a set, and write both to a folder.
 
-    The folder holds scores.safetensors, set.safetensors, set.json, run.json and the convergence
-    curve, and is accepted wherever a SET is. Of kn the set joins those of all facts (rows with the
-    same 'fact'), and facts.json tells which neurons are whose.
+    The folder holds scores.safetensors, set.safetensors, set.json, run.json and what else the
+    method tells (the convergence curve), and is accepted wherever a SET is. Of kn the set joins
+    those of all facts (rows with the same 'fact', or a file of facts), and facts.json tells which
+    neurons are whose; of lape it joins those of all groups, which stand in sets/.
     """
-    from brodmann.cli.locating import Request, run
+    from brodmann.cli.locate_methods import run
+    from brodmann.cli.locate_request import Request
     from brodmann.cli.opening import parse_batch_size
 
-    given: dict[str, Any] = {
-        "target": target, "fold_norm": fold_norm, "quadrature": quadrature, "steps": steps,
-        "refine": refine, "memory_gb": memory_gb, "t": t, "p": p,
+    size = parse_batch_size(batch_size)
+    settings: dict[str, Any] = {
+        "site": site, "chat_template": chat_template, "target": target, "fold_norm": fold_norm,
+        "quadrature": quadrature, "steps": steps, "refine": refine, "memory_gb": memory_gb,
+        "t": t, "p": p, "tuned": tuned, "percentile": percentile, "share": share,
+        "batch_size": None if size == "auto" else size,
     }  # fmt: skip
-    settings = {"site": site, "chat_template": chat_template} | _known(given)
-    settings["batch_size"] = parse_batch_size(batch_size)
     rule = {"sigma": sigma, "dispersion": dispersion, "scope": scope, "sign": sign, "k": top}
     request = Request(
         model=model, device=device, dtype=dtype,
-        data=data, split=split, limit=limit, seed=seed,
-        method=method, settings=settings,
+        data=tuple(data or ()), split=split, limit=limit, seed=seed,
+        method=method, settings=_known(settings),
         rule=_known(rule), until_stable=until_stable, min_samples=min_samples,
+        out=out, resume=resume, overwrite=overwrite, as_json=as_json,
     )  # fmt: skip
-    run(request, out, resume=resume, overwrite=overwrite, as_json=as_json)
+    run(request)
 
 
 def _known(options: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brodmann.cli.locate_request import Request, option_name, print_located
 from brodmann.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,34 +18,11 @@ if TYPE_CHECKING:
 
     Rule = Callable[[NeuronScores], NeuronSet]
 
-STRONGEST_SHOWN = 10
+DEFAULTS = {"site": "down_in", "chat_template": "off", "batch_size": "auto"}
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked on the command line; ``settings`` and ``rule`` hold what was given only.
-
-    Attributes:
-        settings: options of the method.
-        rule: options of the selection; ``k`` takes the strongest.
-    """
-
-    model: str
-    device: str | None
-    dtype: str | None
-    data: str
-    split: str
-    limit: int | None
-    seed: int
-    method: str
-    settings: dict[str, Any]
-    rule: dict[str, Any]
-    until_stable: float | None
-    min_samples: int
-
-
-def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: bool) -> None:
-    """Locate, select, write the folder and print.
+def run(request: Request) -> None:
+    """Locate by scores of examples, select, write the folder and print.
 
     Raises:
         InputError: options that do not go together; see the library's functions for the rest.
@@ -53,7 +30,6 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
     from brodmann.cli.opening import checkpoint_file, open_model
     from brodmann.cli.processes import join
     from brodmann.cli.run_record import RunRecord
-    from brodmann.data import canonical_spec, load_examples
     from brodmann.localize import UntilStable
     from brodmann.localize.locate import check_options
     from brodmann.report.figure_convergence import write_convergence
@@ -63,24 +39,16 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
     if request.until_stable is not None:
         settings["until_stable"] = UntilStable(request.until_stable, rule, request.min_samples)
     check_options(request.method, settings)
-    check_new_folder(out, overwrite)
-    asked = {
-        "spec": str(canonical_spec(request.data)),
-        "split": request.split,
-        "limit": request.limit,
-        "seed": request.seed,
-    }
+    check_new_folder(request.out, request.overwrite)
+    examples, asked = _examples(request)
     plain = {key: value for key, value in settings.items() if key != "until_stable"}
     record = RunRecord(
         "locate", method=request.method, data=asked, until_stable=request.until_stable, **plain
     )
-    examples = load_examples(
-        request.data, split=request.split, limit=request.limit, seed=request.seed
-    )
     first = join(request.device)
     opened = open_model(request.model, request.device, request.dtype)
-    _check_top(opened, request.rule)
-    checkpoint = checkpoint_file(out, resume=resume, overwrite=overwrite)
+    check_top(opened, request.rule)
+    checkpoint = checkpoint_file(request.out, resume=request.resume, overwrite=request.overwrite)
     started = time.perf_counter()
     result = _located(request, opened, examples, rule, settings | {"checkpoint": checkpoint})
     if not first:
@@ -89,7 +57,7 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
     scores = dataclasses.replace(
         result.scores, provenance={**result.scores.provenance, "data": asked}
     )
-    with new_folder(out, overwrite) as folder:
+    with new_folder(request.out, request.overwrite) as folder:
         scores.write_into(folder)
         result.neurons.write_into(folder)
         write_convergence(folder, scores, result.rule)
@@ -100,7 +68,27 @@ def run(request: Request, out: Path, *, resume: bool, overwrite: bool, as_json: 
             neurons=len(result.neurons), samples=scores.n_samples, seconds=seconds,
         )  # fmt: skip
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
-    _print(opened, scores, result.neurons, str(out), as_json=as_json)
+    print_located(opened, result.neurons, request, {"samples": scores.n_samples}, scores=scores)
+
+
+def _examples(request: Request) -> "tuple[list[Example], dict[str, Any]]":
+    """The examples, and what they are, for the record; facts are examples of kn."""
+    from brodmann.data import canonical_spec, load_examples, load_facts
+    from brodmann.data.fact_files import holds_facts
+    from brodmann.data.spec import DataSpec
+
+    spec = request.one_data()
+    of_facts = request.method == "kn" and DataSpec.parse(spec).kind == "path" and holds_facts(spec)
+    asked = {
+        "spec": spec if of_facts else str(canonical_spec(spec)),
+        "split": "all" if of_facts else request.split,
+        "limit": request.limit,
+        "seed": request.seed,
+    }
+    if of_facts:
+        facts = load_facts(spec, limit=request.limit, seed=request.seed)
+        return [example for fact in facts for example in fact.examples()], asked
+    return load_examples(spec, split=request.split, limit=request.limit, seed=request.seed), asked
 
 
 @dataclass(frozen=True)
@@ -115,27 +103,39 @@ def _sorted_out(request: Request) -> "tuple[dict[str, Any], Rule]":
     """The method's options, and the rule that selects the set."""
     from brodmann.neurons import NeuronScores
 
-    settings, rule = dict(request.settings), dict(request.rule)
+    settings, rule = DEFAULTS | request.settings, dict(request.rule)
     if request.method == "kn":
         if "sign" in rule:
             settings["sign"] = rule.pop("sign")
         _refuse(rule, "Method kn selects by --t, --p and --sign")
         return settings, NeuronScores.select
+    return settings, selection(rule)
+
+
+def selection(rule: dict[str, Any]) -> "Rule":
+    """The rule that selects the set, by its options.
+
+    Raises:
+        InputError: options that do not go together.
+    """
+    from brodmann.neurons import NeuronScores
+
     if "k" in rule:
         _refuse(set(rule) - {"k", "sign"}, "--top takes the strongest")
-        return settings, partial(NeuronScores.top, **rule)
+        return partial(NeuronScores.top, **rule)
     if rule.get("sigma", 6) <= 0:
         raise InputError(f"Expected --sigma above 0; got {rule['sigma']:g}.")
-    return settings, partial(NeuronScores.select, **rule)
+    return partial(NeuronScores.select, **rule)
 
 
 def _refuse(names: "set[str] | dict[str, Any]", why: str) -> None:
     if names:
-        options = ", ".join("--top" if name == "k" else f"--{name}" for name in sorted(names))
+        options = ", ".join(map(option_name, sorted(names)))
         raise InputError(f"{why}; got {options} too. Leave it out.")
 
 
-def _check_top(model: "LanguageModel", rule: dict[str, Any]) -> None:
+def check_top(model: "LanguageModel", rule: dict[str, Any]) -> None:
+    """Refuse to take more neurons than there are."""
     if rule.get("k", 0) > model.n_neurons_total:
         raise InputError(
             f"Expected --top up to {model.n_neurons_total}, the model's neurons; got {rule['k']}."
@@ -190,47 +190,3 @@ def _located_facts(
     # Votes are counted per fact; the curve shows the strongest mean scores, as many as were kept.
     strongest = partial(NeuronScores.top, k=max(1, len(neurons)))
     return _Result(scores, neurons, strongest, rows)
-
-
-def _print(
-    model: "LanguageModel",
-    scores: "NeuronScores",
-    neurons: "NeuronSet",
-    out: str,
-    *,
-    as_json: bool,
-) -> None:
-    from brodmann.cli.output import note, percent, print_json, print_table, print_text
-
-    own = [site.parameters_per_neuron for site in model.sites]
-    of_parameters = neurons.parameter_share(own, model.hf.num_parameters())
-    found = sorted(neurons, key=lambda pair: -abs(scores.values[pair].item()))
-    strongest = [
-        {
-            "layer": layer,
-            "neuron": neuron,
-            "score": scores.values[layer, neuron].item(),
-            "standard_error": scores.standard_error[layer, neuron].item(),
-        }
-        for layer, neuron in found[:STRONGEST_SHOWN]
-    ]
-    summary = {
-        "out": out,
-        "samples": scores.n_samples,
-        "neurons": len(neurons),
-        "share_of_neurons": neurons.share,
-        "share_of_parameters": of_parameters,
-        "counts": neurons.counts.tolist(),
-        "strongest": strongest,
-    }
-    if as_json:
-        print_json(summary)
-        return
-    print_text(
-        f"{len(neurons):,} of {model.n_neurons_total:,} neurons: {percent(neurons.share)} of the "
-        f"neurons, {percent(of_parameters)} of the parameters ({scores.n_samples:,} samples)"
-    )
-    print_text(f"layers 0–{neurons.n_layers - 1} {neurons.layer_strip()}")
-    if strongest:
-        print_table(strongest, title="Strongest neurons")
-    note(f"wrote {out}")

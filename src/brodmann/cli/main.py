@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from brodmann.cli import (
     compare,
     data,
+    edit,
     erase,
     evaluate,
     inspect,
@@ -42,8 +43,8 @@ app = typer.Typer(
 )
 
 for verb in (
-    map, locate, inspect, evaluate, compare, tune, erase, scale, reproduce, report, data, models,
-    verify,
+    map, locate, inspect, evaluate, compare, tune, erase, scale, edit, reproduce, report, data,
+    models, verify,
 ):  # fmt: skip
     verb.add_to(app)
 

@@ -9,6 +9,7 @@ from brodmann.data.fact_templates import paraphrased, relation_templates
 from brodmann.data.facts import Fact
 from brodmann.data.load import canonical_spec, load_examples
 from brodmann.data.spec import DataSpec
+from brodmann.data.texts import load_texts
 from brodmann.data.write import write_examples
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "describe",
     "load_examples",
     "load_facts",
+    "load_texts",
     "named_sets",
     "paraphrased",
     "read_facts",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from brodmann.data.fact_formats import FactFields, format_of
+from brodmann.data.fact_formats import FORMATS, FactFields, format_of
 from brodmann.data.facts import Fact, places_of_words, prompt_fault
 from brodmann.data.families.official_files import table
 from brodmann.data.hub import downloaded, split_rows
@@ -102,6 +102,22 @@ def read_facts(source: str | os.PathLike[str]) -> LoadedFacts:
     if not facts:
         raise DataError(f"Expected facts that can be used in {text}; left out {dict(left_out)}.")
     return LoadedFacts(tuple(facts), dict(left_out))
+
+
+def holds_facts(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is in a shape of facts, and not rows that name their ``fact`` themselves.
+
+    Raises:
+        DataError: a source that is missing or empty, or that cannot be read.
+    """
+    spec = DataSpec.parse(os.fspath(source))
+    if spec.kind != "path" or spec.options:
+        return False
+    path = Path(spec.name).expanduser()
+    if pararel_root(path) is not None:
+        return True
+    row = _path_rows(path)[0]
+    return "fact" not in row.values and any(known.needs <= row.values.keys() for known in FORMATS)
 
 
 def write_facts(
