@@ -8,14 +8,17 @@ import typer
 from brodmann.cli import options
 
 _METHODS = (
-    "How neurons are scored: dcsn, cnl (integrated gradients); of facts: kn; of a fine-tune: neft; "
-    "of groups: lape."
+    "dcsn, cnl (integrated gradients); of facts: kn, tracing, circuit; of a fine-tune: neft; of "
+    "groups: lape."
 )
 _DATA = (
     "NAME[/PART][:key=value,...], a JSONL file, or hub:ORG/NAME; of facts their file or folder, "
     "which is not split; lape: one for each group, as NAME=SPEC; neft: none."
 )
-_TARGET = "Which answer tokens; the method's own choice by default. sum_logprob: cnl and kn."
+_TARGET = (
+    "Which answer tokens; the method's own choice by default. sum_logprob: cnl, kn; tracing: own "
+    "(the model's) or answer."
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +61,8 @@ def locate_command(
         typer.Option("--site", help="Where a neuron is read (down_in); of dcsn it or act."),
     ] = None,
     target: Annotated[
-        Literal["first", "mean", "sum_logprob"] | None, typer.Option("--target", help=_TARGET)
+        Literal["first", "mean", "sum_logprob", "own", "answer"] | None,
+        typer.Option("--target", help=_TARGET),
     ] = None,
     fold_norm: Annotated[
         bool | None,
@@ -90,6 +94,21 @@ def locate_command(
         Literal["off", "auto"] | None,
         typer.Option("--chat-template", help="auto: the user's turn (off)."),
     ] = None,
+    unknown_too: Annotated[
+        bool, typer.Option("--unknown-too", help="tracing, circuit: facts the model gets wrong.")
+    ] = False,
+    draws: Annotated[
+        int | None, typer.Option("--draws", min=1, help="tracing: of the noise (10).")
+    ] = None,
+    noise: Annotated[
+        float | None, typer.Option("--noise", help="tracing: in standard deviations (3).")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option("--window", min=1, help="tracing: layers restored at once (10).")
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option("--layers", min=1, help="tracing: strongest, for the set (3).")
+    ] = None,
     tuned: Annotated[
         Path | None,
         typer.Option("--tuned", metavar="DIR", help="neft: a full fine-tune of the model."),
@@ -114,7 +133,8 @@ def locate_command(
     The folder holds scores.safetensors, set.safetensors, set.json, run.json and what else the
     method tells (the convergence curve), and is accepted wherever a SET is. Of kn the set joins
     those of all facts (rows with the same 'fact', or a file of facts), and facts.json tells which
-    neurons are whose; of lape it joins those of all groups, which stand in sets/.
+    neurons are whose; of lape it joins those of all groups, which stand in sets/; of tracing and
+    circuit it is a projection of our own, of whole layers or MLPs.
     """
     from brodmann.cli.locate_methods import run
     from brodmann.cli.locate_request import Request
@@ -124,8 +144,9 @@ def locate_command(
     settings: dict[str, Any] = {
         "site": site, "chat_template": chat_template, "target": target, "fold_norm": fold_norm,
         "quadrature": quadrature, "steps": steps, "refine": refine, "memory_gb": memory_gb,
-        "t": t, "p": p, "tuned": tuned, "percentile": percentile, "share": share,
-        "batch_size": None if size == "auto" else size,
+        "t": t, "p": p, "unknown_too": unknown_too or None, "draws": draws, "noise": noise,
+        "window": window, "layers": layers, "tuned": tuned, "percentile": percentile,
+        "share": share, "batch_size": None if size == "auto" else size,
     }  # fmt: skip
     rule = {"sigma": sigma, "dispersion": dispersion, "scope": scope, "sign": sign, "k": top}
     request = Request(

@@ -10,6 +10,7 @@ MODULES = {
     "dcsn": "locating",
     "cnl": "locating",
     "kn": "locating",
+    "tracing": "locating_traces",
     "neft": "locating_neft",
     "lape": "locating_lape",
 }
