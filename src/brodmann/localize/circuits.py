@@ -180,9 +180,7 @@ class Circuit:
         write_json(folder / "circuit.json", summary)
 
     @classmethod
-    def load(
-        cls, folder: str | os.PathLike[str], model: LanguageModel | None = None
-    ) -> "Circuit":
+    def load(cls, folder: str | os.PathLike[str], model: LanguageModel | None = None) -> "Circuit":
         """Load a circuit from a folder that :meth:`save` made.
 
         Args:

@@ -183,10 +183,15 @@ class EdgeRuns:
 def _rows(
     components: Components, n_tokens: int, width: int, batch_size: int | Literal["auto"]
 ) -> int:
+    if isinstance(batch_size, int) and batch_size < 1:
+        raise InputError(f"Expected a batch size of 1 or more, or 'auto'; got {batch_size}.")
     if isinstance(batch_size, int):
-        if batch_size < 1:
-            raise InputError(f"Expected a batch size of 1 or more, or 'auto'; got {batch_size}.")
         return batch_size
+    return room_for_rows(components, n_tokens, width)
+
+
+def room_for_rows(components: Components, n_tokens: int, width: int) -> int:
+    """How many rows of a batch may keep the contributions of all components."""
     graph = components.graph
     per_row = 4 * len(graph.senders) * (2 * n_tokens * width + len(graph.receivers))
     return max(1, min(_MOST_ROWS, _ROOM // per_row))

@@ -50,9 +50,7 @@ class EdgeScores:
         rule = {"top": n, "signed": signed, "prune": prune}
         return self._circuit(chosen.view_as(self.graph.exists), rule, prune)
 
-    def above(
-        self, threshold: int | float, *, signed: bool = False, prune: bool = True
-    ) -> Circuit:
+    def above(self, threshold: int | float, *, signed: bool = False, prune: bool = True) -> Circuit:
         """The edges whose absolute score (or score, if signed) is above a threshold, in nats.
 
         Edges on no path from embedding to logits are left out where ``prune`` is on.

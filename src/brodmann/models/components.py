@@ -78,9 +78,7 @@ def components_of(model: LanguageModel) -> Components:
     return components
 
 
-def _block(
-    model: LanguageModel, site: NeuronSite, attention: AttentionSite, seen: _Seen
-) -> Block:
+def _block(model: LanguageModel, site: NeuronSite, attention: AttentionSite, seen: _Seen) -> Block:
     if seen.attention_read is None or seen.mlp_read is None or seen.results is None:
         raise _wrong(model, f"attention or MLP of layer {site.layer} did not run")
     _check_heads(model, site.layer, attention, seen.results)
@@ -124,9 +122,7 @@ def _check_heads(
 
 
 @contextmanager
-def _probing(
-    model: LanguageModel, attentions: tuple[AttentionSite, ...]
-) -> Iterator[list[_Seen]]:
+def _probing(model: LanguageModel, attentions: tuple[AttentionSite, ...]) -> Iterator[list[_Seen]]:
     """Give every layer row 0 of its input in all rows; disturb row 1 behind the attention.
 
     The rows behind disturb one head's queries, keys or values each.
@@ -175,8 +171,9 @@ def _probes(site: NeuronSite, attention: AttentionSite, seen: _Seen) -> list[Any
 
 
 def _disturbing(rows: Tensor, first: int) -> Callable[..., Tensor]:
-    """Disturb one head in each row of the batch, differently at each token: softmax ignores the
-    same change of all keys.
+    """Disturb one head in each row of the batch.
+
+    Differently at each token: softmax ignores the same change of all keys.
     """
 
     def disturb(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
