@@ -12,9 +12,19 @@ from brodmann.tuning.on_import import register_with_peft
 
 if TYPE_CHECKING:
     from brodmann.data import Example, load_examples
-    from brodmann.evaluate import Evaluation, evaluate
+    from brodmann.evaluate import Evaluation, circuit_recall, evaluate
     from brodmann.interventions import bake, erased, mean_ablated, scaled
-    from brodmann.localize import KnowledgeNeurons, UntilStable, knowledge_neurons, locate
+    from brodmann.localize import (
+        Circuit,
+        EdgeScores,
+        KnowledgeNeurons,
+        UntilStable,
+        acdc,
+        eap_ig,
+        edge_effects,
+        knowledge_neurons,
+        locate,
+    )
     from brodmann.models import LanguageModel, load_model
     from brodmann.neurons import NeuronScores, NeuronSet
     from brodmann.tuning import NeuronTuningConfig, neuron_tuning
@@ -22,6 +32,8 @@ if TYPE_CHECKING:
 __version__ = metadata.version("brodmann")
 
 _HOMES = {
+    "Circuit": "localize",
+    "EdgeScores": "localize",
     "Evaluation": "evaluate",
     "Example": "data",
     "KnowledgeNeurons": "localize",
@@ -30,7 +42,11 @@ _HOMES = {
     "NeuronSet": "neurons",
     "NeuronTuningConfig": "tuning",
     "UntilStable": "localize",
+    "acdc": "localize",
     "bake": "interventions",
+    "circuit_recall": "evaluate",
+    "eap_ig": "localize",
+    "edge_effects": "localize",
     "erased": "interventions",
     "evaluate": "evaluate",
     "knowledge_neurons": "localize",
@@ -43,6 +59,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Circuit",
+    "EdgeScores",
     "Evaluation",
     "Example",
     "KnowledgeNeurons",
@@ -51,7 +69,11 @@ __all__ = [
     "NeuronSet",
     "NeuronTuningConfig",
     "UntilStable",
+    "acdc",
     "bake",
+    "circuit_recall",
+    "eap_ig",
+    "edge_effects",
     "erased",
     "evaluate",
     "knowledge_neurons",

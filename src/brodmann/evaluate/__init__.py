@@ -5,6 +5,7 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
+from brodmann.evaluate.circuit_recall import CircuitRecall, circuit_recall
 from brodmann.evaluate.collateral import Collateral, Neutral, collateral, read_neutral
 from brodmann.evaluate.controls import random_sets
 from brodmann.evaluate.evaluate import evaluate
@@ -26,6 +27,7 @@ from brodmann.evaluate.statistics import (
 
 __all__ = [
     "SCORERS",
+    "CircuitRecall",
     "Collateral",
     "Difference",
     "Evaluation",
@@ -34,6 +36,7 @@ __all__ = [
     "Permutation",
     "Scorer",
     "bootstrap_interval",
+    "circuit_recall",
     "collateral",
     "evaluate",
     "greedy_writer",
