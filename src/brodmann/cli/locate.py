@@ -73,7 +73,8 @@ def locate_command(
         typer.Option("--quadrature", help="cnl, kn: gauss-legendre, midpoint, left, paper, ..."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="cnl, kn: gradients per integral (20).")
+        int | None,
+        typer.Option("--steps", min=1, help="cnl, kn: gradients per integral (20); circuit (5)."),
     ] = None,
     refine: Annotated[
         bool | None,
@@ -108,6 +109,21 @@ def locate_command(
     ] = None,
     layers: Annotated[
         int | None, typer.Option("--layers", min=1, help="tracing: strongest, for the set (3).")
+    ] = None,
+    top_edges: Annotated[
+        int | None,
+        typer.Option("--top-edges", min=1, help="circuit: how many (1 % of the model's)."),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="circuit: remove those edges one by one (ACDC).")
+    ] = False,
+    tau: Annotated[
+        float | None,
+        typer.Option("--tau", help="--exact: nats that an edge must be worth (0.01)."),
+    ] = None,
+    ablation: Annotated[
+        Literal["zero", "mean"] | None,
+        typer.Option("--ablation", help="circuit: what a removed edge carries (zero)."),
     ] = None,
     tuned: Annotated[
         Path | None,
@@ -145,8 +161,9 @@ def locate_command(
         "site": site, "chat_template": chat_template, "target": target, "fold_norm": fold_norm,
         "quadrature": quadrature, "steps": steps, "refine": refine, "memory_gb": memory_gb,
         "t": t, "p": p, "unknown_too": unknown_too or None, "draws": draws, "noise": noise,
-        "window": window, "layers": layers, "tuned": tuned, "percentile": percentile,
-        "share": share, "batch_size": None if size == "auto" else size,
+        "window": window, "layers": layers, "top_edges": top_edges,
+        "exact": exact or None, "tau": tau, "ablation": ablation, "tuned": tuned,
+        "percentile": percentile, "share": share, "batch_size": None if size == "auto" else size,
     }  # fmt: skip
     rule = {"sigma": sigma, "dispersion": dispersion, "scope": scope, "sign": sign, "k": top}
     request = Request(

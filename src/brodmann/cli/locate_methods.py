@@ -11,6 +11,7 @@ MODULES = {
     "cnl": "locating",
     "kn": "locating",
     "tracing": "locating_traces",
+    "circuit": "locating_circuits",
     "neft": "locating_neft",
     "lape": "locating_lape",
 }
