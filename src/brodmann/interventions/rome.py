@@ -32,7 +32,7 @@ class RomeEdit:
         direction: C^-1 k / (k' C^-1 k) [n].
         value: v* = W k + b + shift [D].
         shift: v* - (W k + b) [D].
-        losses: the loss at each step of the search for v*.
+        losses: NLL and weighted divergence at each step of the search for v*.
         provenance: model, fingerprint, fact, target, settings, prefixes, covariance; and
             ``error``, the length of W' k + b - v* over that of v*, where W' is the edited weight
             as the model's dtype holds it (1e-7 in float32; 0.001 or so in bfloat16).
@@ -96,9 +96,9 @@ def rome_edit(
         + kl * KL(edited || unedited) behind "{subject} is a"
         + weight_decay * |shift| / |v|^2
 
-    under |shift| <= clamp |v|, stopping where it is below 0.05. The shift acts before post-norm
-    and multiplier. All of it is computed in float32 (float64 for float64 models) whatever the
-    model's dtype, beside the forward passes. The model is not changed.
+    under |shift| <= clamp |v|, and stops where the first two are below 0.05. The shift acts
+    before post-norm and multiplier. All of it is computed in float32 (float64 for float64 models)
+    whatever the model's dtype, beside the forward passes. The model is not changed.
 
     Args:
         model: the model, unedited.

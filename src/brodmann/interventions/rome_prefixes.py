@@ -6,10 +6,12 @@ from transformers import DynamicCache
 from brodmann.models.batches import accepts
 from brodmann.models.language_model import LanguageModel
 
-LENGTHS = (5, 5, 5, 10, 10, 10)
-"""Tokens of each sampled beginning, behind its first word."""
+LENGTHS = (5, 5, 10, 10)
+"""Tokens of each sampled beginning, behind the words it starts with."""
 
-FIRST_WORD = "The"
+BEGINNING = "In the"
+"""Where the sampling starts; behind the peer's "The" alone small models write no sentences."""
+
 MOST_LIKELY = 5
 """Tokens to draw from at each step, as the peer does."""
 
@@ -18,17 +20,17 @@ MOST_LIKELY = 5
 def sampled_prefixes(model: LanguageModel, *, seed: int = 0) -> tuple[str, ...]:
     """Texts to put in front of a fact's prompt, the empty one first.
 
-    Continuations of "The", drawn from the five most likely tokens at each step, each ended by a
-    full stop and a space. Three have 5 tokens and three have 10; the peer (ROME) draws ten of
-    each, and keeps them for whatever model comes next, which is a known mistake: here they are
-    drawn anew in each call. Give them to several edits to save the drawing.
+    Continuations of "In the", drawn from the five most likely tokens at each step, each ended by
+    a full stop and a space. Two have 5 tokens and two have 10; the peer (ROME) draws ten of each,
+    and keeps them for whatever model comes next, which is a known mistake: here they are drawn
+    anew in each call. Give them to several edits to save the drawing.
 
     Args:
         model: the model, unedited.
         seed: decides the drawing.
     """
     generator = torch.Generator().manual_seed(seed)
-    start = list(model.tokenizer(FIRST_WORD, verbose=False)["input_ids"])
+    start = list(model.tokenizer(BEGINNING, verbose=False)["input_ids"])
     if len(start) > 1 and start[-1] == model.tokenizer.eos_token_id:
         start.pop()
     rows = torch.tensor([start] * len(LENGTHS), device=model.device)

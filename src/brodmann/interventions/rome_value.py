@@ -14,7 +14,8 @@ from brodmann.models.language_model import LanguageModel
 from brodmann.models.logits import logits_from_normed
 
 ENOUGH = 0.05
-"""The loss at which the search stops, as the peer's."""
+"""Where NLL and divergence are below it, the search stops; the peer's number, but it counts the
+weight decay too, which alone may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class ValueSearch:
     def shift(
         self, model: LanguageModel, batches: Sequence[ReadRows], value: Float[Tensor, "D"]
     ) -> tuple[Float[Tensor, "D"], tuple[float, ...]]:
-        """What to add to the MLP's output, and the loss of each step.
+        """What to add to the MLP's output, and each step's loss, without the weight decay.
 
         Args:
             model: the model; its parameters take no gradients meanwhile.
@@ -56,11 +57,11 @@ class ValueSearch:
         with torch.enable_grad(), frozen(model.hf):
             for step in range(self.steps):
                 loss, predicted = _loss(model, batches, shift, stays, self.kl)
-                loss = loss + self.weight_decay * shift.norm() / size.square()
                 stays = stays or predicted
                 losses.append(_finite(loss))
                 if losses[-1] < ENOUGH or step == self.steps - 1:
                     break
+                loss = loss + self.weight_decay * shift.norm() / size.square()
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
