@@ -30,6 +30,9 @@ from brodmann.models.language_model import LanguageModel
 _SHRINKING = 4
 """alpha = u ** 4 where senders fade to nothing: norms undo a common factor until it is tiny."""
 
+_KEPT_FOR_GRADIENTS = 4
+"""Tensors as large as what all receivers read that wait for the backward pass."""
+
 Points = tuple[Float[Tensor, "b S"], Float[Tensor, "b S"]]
 """For each row of a batch: the share that each sender keeps, and the weight of its scores."""
 
@@ -110,8 +113,8 @@ def eap_ig(
         options = options | {"corrupted": corrupted, "ablation": "corrupted"}
         values = _from_corrupted(model, components, fact, corrupted, steps, target)
     else:
-        rows = room_for_rows(components, len(reading.ids), model.width)
-        points = _points(graph, steps, ablation, rows)
+        read = len(graph.receivers) * len(reading.ids) * model.width
+        points = _points(graph, steps, ablation, room_for_rows(_KEPT_FOR_GRADIENTS * read))
         values = _along(model, components, reading, replaced, points)
     return EdgeScores(graph, values, circuit_provenance(model, "eap-ig", options))
 

@@ -187,11 +187,10 @@ def _rows(
         raise InputError(f"Expected a batch size of 1 or more, or 'auto'; got {batch_size}.")
     if isinstance(batch_size, int):
         return batch_size
-    return room_for_rows(components, n_tokens, width)
-
-
-def room_for_rows(components: Components, n_tokens: int, width: int) -> int:
-    """How many rows of a batch may keep the contributions of all components."""
     graph = components.graph
-    per_row = 4 * len(graph.senders) * (2 * n_tokens * width + len(graph.receivers))
-    return max(1, min(_MOST_ROWS, _ROOM // per_row))
+    return room_for_rows(len(graph.senders) * (2 * n_tokens * width + len(graph.receivers)))
+
+
+def room_for_rows(numbers: int) -> int:
+    """How many rows a batch may have where each keeps so many numbers of 4 bytes."""
+    return max(1, min(_MOST_ROWS, _ROOM // (4 * numbers)))

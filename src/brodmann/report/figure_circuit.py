@@ -76,6 +76,8 @@ def _draw_edges(axes: Axes, graph: ComponentGraph, drawn: list[tuple[int, int, f
     senders, receivers = _sender_places(graph), _receiver_places(graph)
     for kind, colour in _COLOURS.items():
         own = [edge for edge in drawn if _kind(graph.receivers[edge[1]]) == kind]
+        if not own:
+            continue
         lines = LineCollection(
             [[senders[s], receivers[r]] for s, r, _ in own],
             colors=colour,
