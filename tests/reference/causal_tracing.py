@@ -22,7 +22,7 @@ SUBLAYERS: dict[str, tuple[str, str]] = {
     "olmo3": ("post_attention_layernorm", "post_feedforward_layernorm"),
     "glm4": ("post_self_attn_layernorm", "post_mlp_layernorm"),
 }
-"""Model type -> the modules whose output attention and MLP add; of others ``self_attn``, ``mlp``."""
+"""Model type -> the modules whose outputs are added; ``self_attn`` and ``mlp`` of all others."""
 
 LAYERS = ("layers", "h", "blocks", "decoder.layers")
 

@@ -24,9 +24,11 @@ from brodmann.evaluate.statistics import (
     permutation_p,
     wilson_interval,
 )
+from brodmann.evaluate.traces import AveragedTraces, average_traces
 
 __all__ = [
     "SCORERS",
+    "AveragedTraces",
     "CircuitRecall",
     "Collateral",
     "Difference",

@@ -1,6 +1,7 @@
 """Who carries it: one file per method."""
 
 from brodmann.localize.acdc import acdc
+from brodmann.localize.causal_tracing import causal_tracing, traces
 from brodmann.localize.circuits import Circuit
 from brodmann.localize.cnl import cnl
 from brodmann.localize.dcsn import dcsn
@@ -11,6 +12,7 @@ from brodmann.localize.knowledge_neurons import KnowledgeNeurons, facts_of, know
 from brodmann.localize.lape import Lape, lape
 from brodmann.localize.locate import METHODS, locate
 from brodmann.localize.neft import neft
+from brodmann.localize.trace import Trace, layers_as_neurons, read_traces, top_layers, write_trace
 from brodmann.localize.until_stable import UntilStable
 
 __all__ = [
@@ -19,8 +21,10 @@ __all__ = [
     "EdgeScores",
     "KnowledgeNeurons",
     "Lape",
+    "Trace",
     "UntilStable",
     "acdc",
+    "causal_tracing",
     "cnl",
     "dcsn",
     "eap",
@@ -29,6 +33,11 @@ __all__ = [
     "facts_of",
     "knowledge_neurons",
     "lape",
+    "layers_as_neurons",
     "locate",
     "neft",
+    "read_traces",
+    "top_layers",
+    "traces",
+    "write_trace",
 ]

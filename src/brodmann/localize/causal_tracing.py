@@ -194,10 +194,14 @@ class _Tracer:
         last = asked.n_prompt if options.answer_tokens == "first" else len(asked.ids) - 1
         clean = clean_run(model, asked.ids[:last])
         answered = self._answered(asked, last, clean)
-        corrupted = corrupted_run(model, asked.ids[:last], asked.subject[0], self._noise(asked))
+        start, end = asked.subject
+        width = clean.states[0].shape[-1]
+        size = options.noise * self.spread
+        noise = subject_noise(asked.fact, (options.draws, end - start, width), size, options.seed)
+        corrupted = corrupted_run(model, asked.ids[:last], start, noise)
         before = answered.of_run(model, corrupted)
         effects = {kind: torch.zeros(asked.n_prompt, model.n_layers) for kind in options.kinds}
-        for token in range(asked.subject[0], asked.n_prompt):
+        for token in range(start, asked.n_prompt):
             cells = [
                 Restoration(kind, token, *options.layers(kind, layer, model.n_layers))
                 for kind in options.kinds
@@ -226,15 +230,6 @@ class _Tracer:
             ids = logits_from_normed(self.model, state).argmax(-1).cpu()
         return Answered(positions, ids, self.options.answer_tokens)
 
-    def _noise(self, asked: _Asked) -> Float[Tensor, "R s D"]:
-        """By (seed, fact) alone, on the CPU: the same in any company and on every device."""
-        fact, (start, end) = asked.fact, asked.subject
-        told = "\0".join((str(self.options.seed), fact.id, fact.prompt))
-        generator = torch.Generator().manual_seed(int(sha256(told.encode()).hexdigest()[:15], 16))
-        width = _embedded(self.model, asked.ids[start:end]).shape[-1]
-        drawn = torch.randn(self.options.draws, end - start, width, generator=generator)
-        return drawn * (self.options.noise * self.spread)
-
     def _provenance(self) -> dict[str, Any]:
         return {
             "model": self.model.name,
@@ -242,6 +237,22 @@ class _Tracer:
             "method": "tracing",
             "rule": asdict(self.options) | {"noise_std": self.options.noise * self.spread},
         }
+
+
+def subject_noise(
+    fact: Fact, shape: tuple[int, int, int], size: float, seed: int = 0
+) -> Float[Tensor, "R s D"]:
+    """The noise of a fact, drawn on the CPU by (seed, fact): the same in any company.
+
+    Args:
+        fact: its id and prompt count.
+        shape: draws, subject tokens, width of the embeddings.
+        size: standard deviation.
+        seed: what makes it another noise.
+    """
+    told = "\0".join((str(seed), fact.id, fact.prompt))
+    generator = torch.Generator().manual_seed(int(sha256(told.encode()).hexdigest()[:15], 16))
+    return torch.randn(shape, generator=generator) * size
 
 
 def _asked(model: LanguageModel, fact: Fact) -> _Asked:
