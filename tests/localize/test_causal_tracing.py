@@ -135,10 +135,10 @@ def test_the_noise_is_the_facts_own_in_any_company():
 
 
 def test_the_noise_is_that_many_standard_deviations_of_subject_embeddings():
-    model = opened("gemma2")  # which scales its embeddings outside of the module
+    model = opened("gemma3_text")  # whose embedding module scales what it gives
     (trace,) = causal_tracing(model, [FACT], kinds=["mlp"], noise=2.5, **OPTIONS)
     ids = model.tokenizer.convert_tokens_to_ids(["k", "q"])
-    spread = model.hf.get_input_embeddings().weight[ids].std()
+    spread = model.hf.get_input_embeddings()(torch.tensor(ids)).std()
     assert trace.provenance["rule"]["noise_std"] == pytest.approx(2.5 * float(spread))
 
 

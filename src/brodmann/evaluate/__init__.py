@@ -37,6 +37,7 @@ __all__ = [
     "Neutral",
     "Permutation",
     "Scorer",
+    "average_traces",
     "bootstrap_interval",
     "circuit_recall",
     "collateral",
