@@ -6,7 +6,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from brodmann.localize.circuits import Circuit
 from brodmann.localize.edge_scores import EdgeScores
@@ -40,15 +39,16 @@ def draw_circuit(
         told += f" (the {len(drawn)} strongest drawn)"
     height = 1.6 + 0.26 * (graph.n_layers + 2)
     widest = max(graph.heads)
-    heading = f"{short(title, 60)}: {told}" if title else told
-    with picture(path, max(5.2, 2.4 + 0.3 * widest), height, heading) as figure:
+    named = short(title, 60)
+    heading = f"{named}: {told}" if title else told
+    with picture(path, max(5.2, 2.4 + 0.3 * widest), height, f"{named}\n{told}") as figure:
         axes = figure.subplots()
-        _draw_edges(axes, graph, drawn)
+        _draw_edges(axes, circuit, drawn)
         _draw_nodes(axes, circuit)
         axes.set_xlim(-1, widest + 1)
         axes.set_ylim(-1.6, graph.n_layers + 0.6)
-        axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-        ticks = sorted({0, widest // 2, widest - 1})
+        axes.set_yticks(range(0, graph.n_layers, 1 + graph.n_layers // 12))
+        ticks = range(0, widest, 1 + widest // 12)
         axes.set_xticks([*ticks, widest], [*map(str, ticks), "MLP"])
         axes.set_xlabel("head")
         axes.set_ylabel("layer")
@@ -72,8 +72,9 @@ def _strongest(circuit: Circuit, scores: EdgeScores | None) -> list[tuple[int, i
     ]
 
 
-def _draw_edges(axes: Axes, graph: ComponentGraph, drawn: list[tuple[int, int, float]]) -> None:
-    senders, receivers = _sender_places(graph), _receiver_places(graph)
+def _draw_edges(axes: Axes, circuit: Circuit, drawn: list[tuple[int, int, float]]) -> None:
+    graph = circuit.graph
+    senders, receivers = _sender_places(graph), _receiver_places(circuit)
     for kind, colour in _COLOURS.items():
         own = [edge for edge in drawn if _kind(graph.receivers[edge[1]]) == kind]
         if not own:
@@ -95,7 +96,7 @@ def _draw_nodes(axes: Axes, circuit: Circuit) -> None:
         face = "#333333" if name in kept else "white"
         edge = "#333333" if name in kept else "#cccccc"
         axes.scatter(x, y, s=size, marker=marker, c=face, edgecolors=edge, linewidths=0.6, zorder=3)
-    top = _receiver_places(circuit.graph)[-1]
+    top = _receiver_places(circuit)[-1]
     face = "#333333" if "logits" in kept else "white"
     axes.scatter(*top, s=22, marker="D", c=face, edgecolors="#333333", zorder=3)
     axes.annotate("logits", top, xytext=(7, -3), textcoords="offset points")
@@ -112,16 +113,20 @@ def _sender_places(graph: ComponentGraph) -> list[Place]:
     return places
 
 
-def _receiver_places(graph: ComponentGraph) -> list[Place]:
-    """Where edges end; at the middle of its heads for a key or value input that they share."""
+def _receiver_places(circuit: Circuit) -> list[Place]:
+    """Where edges end: a key or value input that heads share, at the middle of those kept."""
+    graph, kept = circuit.graph, set(circuit.nodes)
     senders = _sender_places(graph)
-    ending: dict[int, list[Place]] = {}
+    sharing: list[list[int]] = [[] for _ in graph.receivers[:-1]]
     for sender, inputs in enumerate(graph.inputs):
         for place in inputs:
-            ending.setdefault(place, []).append(senders[sender])
-    middle = ((max(graph.heads) - 1) / 2, float(graph.n_layers))
-    found = [ending[place] for place in range(len(graph.receivers) - 1)]
-    return [(sum(x for x, _ in own) / len(own), own[0][1]) for own in found] + [middle]
+            sharing[place].append(sender)
+    places: list[Place] = []
+    for heads in sharing:
+        own = [senders[head] for head in heads if graph.senders[head] in kept]
+        own = own or [senders[head] for head in heads]
+        places.append((sum(x for x, _ in own) / len(own), own[0][1]))
+    return [*places, ((max(graph.heads) - 1) / 2, float(graph.n_layers))]
 
 
 def _kind(receiver: str) -> str:
