@@ -49,6 +49,9 @@ def eap(
 
     S(e) ~ <(what stands in the sender's place) - (what it sends), d(-log P(o)) / d(what the
     receiver reads)>, in the undisturbed run (Syed et al. 2023). Options as for :func:`eap_ig`.
+
+    Blind in one place: a receiver of layer 0 reads the embedding alone, and the norm in front of
+    it undoes any factor, so that under zero ablation these edges get 0, whatever they are worth.
     """
     components, reading, replaced = _prepared(model, fact, ablation, reference, target)
     graph = components.graph
