@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
 from brodmann.evaluate.traces import ROLES, AveragedTraces
@@ -92,7 +92,7 @@ def _draw_grids(
             _draw_lines(parts[1], averaged)
 
 
-def _draw_lines(figure: Figure, averaged: AveragedTraces) -> None:
+def _draw_lines(figure: FigureBase, averaged: AveragedTraces) -> None:
     line = figure.subplots(1, len(averaged.effects), squeeze=False, sharey=True)[0]
     for axes, found in zip(line, averaged.effects.values(), strict=True):
         layers = range(found.mean.shape[1])
