@@ -19,6 +19,7 @@ VERBS = [
     "tune",
     "erase",
     "scale",
+    "edit",
     "data",
     "models",
     "verify",
