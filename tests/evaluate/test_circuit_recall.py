@@ -21,9 +21,9 @@ def test_a_planted_circuit_recalls_alone_and_nothing_else_does():
     found = circuit_recall(model, fact, Circuit(graph, graph.mask_of(edges)))
     assert found.rank == found.full_rank == 1 and found.recalled
     assert found.faithfulness == pytest.approx(1, abs=0.02)
-    assert found.complement_faithfulness == pytest.approx(0, abs=0.02)
+    assert found.complement_faithfulness == pytest.approx(0, abs=0.05)
     half = circuit_recall(model, fact, Circuit(graph, graph.mask_of(edges[:1])))
-    assert half.faithfulness == pytest.approx(0, abs=0.02)
+    assert half.faithfulness == pytest.approx(0, abs=0.05)
     assert found.row()["n_edges"] == 2 and found.row()["recalled"] is True
 
 
