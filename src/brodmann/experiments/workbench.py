@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from brodmann.data import DataSpec, Example, Fact, load_examples, load_facts
 from brodmann.data.registry import DATASETS
+from brodmann.errors import InputError
 from brodmann.evaluate import Evaluation, collateral, evaluate, neutral_texts, read_neutral
 from brodmann.evaluate.collateral import Neutral
 from brodmann.experiments.partial import say
@@ -91,13 +92,22 @@ class Workbench:
         """Return the facts of a file or folder, looked for in the folder of data sets first.
 
         ``"own"`` are ten facts that are shipped. What was used is told as of samples.
+
+        Raises:
+            InputError: there are no such facts.
+            DataError: they cannot be read.
         """
-        beside = None if self.data_dir is None else self.data_dir / name
+        places = [] if self.data_dir is None else [self.data_dir / name]
+        places.append(Path(name))
+        source = next((str(path) for path in places if path.exists()), name)
         if name == OWN_FACTS:
-            source = files("brodmann.data") / "own_facts.jsonl"
-        else:
-            source = beside if beside is not None and beside.exists() else Path(name)
-        facts = load_facts(str(source))
+            source = str(files("brodmann.data") / "own_facts.jsonl")
+        elif source == name and not places[-1].exists() and not name.startswith("hub:"):
+            raise InputError(
+                f"Expected facts in {' or '.join(map(str, places))}; there are none. Write "
+                "--data-dir with the folder that holds them, or --set facts=PATH."
+            )
+        facts = load_facts(source)
         examples = [example for fact in facts for example in fact.examples()]
         self.used[Sample(name, "all")] = examples_digest(examples)
         return facts
@@ -177,10 +187,15 @@ class Workbench:
             write_json(path, {"key": self._key(key), "value": make()})
         return read_json(path)["value"]
 
-    def trained_copy(self, training: Training) -> LanguageModel:
-        """Return another copy of the model, tuned, and leave this one as it is."""
+    def trained_copy(
+        self, training: Training, examples: Sequence[Example] | None = None
+    ) -> LanguageModel:
+        """Return another copy of the model, tuned, and leave this one as it is.
+
+        It is tuned on the examples of the training's sample, or on those that are given.
+        """
         copy = self._open()
-        _train(copy, training, self.examples(training.sample))
+        _train(copy, training, self.examples(training.sample) if examples is None else examples)
         return copy
 
     def close(self) -> None:

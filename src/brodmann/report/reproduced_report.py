@@ -16,6 +16,7 @@ PICTURES: dict[str, Callable[[Reproduced, Path], str]] = {
     "dcsn-table-4": draw_lines,
     "dcsn-table-5": draw_matrices,
     "dcsn-table-12": draw_lines,
+    "cnl-figure-2": draw_lines,
     "cnl-figure-4": draw_map,
     "cnl-figure-5": draw_matrices,
     "cnl-figure-6": draw_lines,

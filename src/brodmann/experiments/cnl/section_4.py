@@ -218,8 +218,14 @@ def _controlled(column: str, requests: Requests, likeness: Alike) -> list[Row]:
         f"{TASK}, same first token": likeness.rate(kinds.task & kinds.same_token),
         f"{TASK}, other first token": likeness.rate(kinds.task & ~kinds.same_token),
     }
-    same, alike_begun, others, *_ = rates.values()
-    rates |= {"expression": same - alike_begun, "first token": alike_begun - others}
+    same, begun_alike, others, task, task_others = rates.values()
+    rates |= {
+        "expression": same - begun_alike,
+        "first token": begun_alike - others,
+        "task": task - begun_alike,
+        "task, other first token": task_others - others,
+        "task - expression": task - same,
+    }
     return [rate.cell(CONTROL, row, column, extra=True) for row, rate in rates.items()]
 
 

@@ -1,0 +1,94 @@
+"""What doubling and zeroing a fact's neurons does to its answer, and to another fact's.
+
+Beside every located set stand random ones with as many neurons in each layer, and beside the
+fact's own answer that of another subject of its relation: neurons without which no answer of this
+form comes out are not the fact's.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from brodmann.data import Fact
+from brodmann.evaluate import random_sets
+from brodmann.evaluate.editing import answer_scores
+from brodmann.experiments.cnl.fact_sample import prompts_digest
+from brodmann.experiments.partial import say
+from brodmann.experiments.training import pairs_digest
+from brodmann.experiments.workbench import Workbench
+from brodmann.interventions import scaled
+from brodmann.neurons import NeuronSet
+
+FACTORS = {"doubled": 2.0, "zeroed": 0.0}
+
+
+def siblings(facts: Sequence[Fact]) -> list[Fact | None]:
+    """Return for each fact another of its relation with another answer: the next one, in a ring."""
+    found: list[Fact | None] = []
+    for place, fact in enumerate(facts):
+        ring = [*facts[place + 1 :], *facts[:place]]
+        fits = (one for one in ring if one.relation == fact.relation and one.answer != fact.answer)
+        found.append(next(fits, None))
+    return found
+
+
+def effect_rows(
+    bench: Workbench,
+    facts: Sequence[Fact],
+    neurons: Sequence[NeuronSet],
+    *,
+    draws: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Measure each fact's neurons on its own answer and on a sibling's.
+
+    Returns:
+        A row for each fact, intervention and answer asked for: ``fact``, ``intervention``,
+        ``whose`` ("own" or "other"), ``neurons``, ``located`` (change of log P, nats) and
+        ``random`` (the same of every random set). Facts without neurons have none.
+    """
+    rows = []
+    for fact, other, own in zip(facts, siblings(facts), neurons, strict=True):
+        if not len(own):
+            continue
+        asked = [fact] if other is None else [fact, other]
+        key = {"effects": prompts_digest(asked), "of": pairs_digest(own), "draws": draws,
+               "seed": seed, "factors": FACTORS}  # fmt: skip
+        rows += bench.piece(
+            key, lambda asked=asked, own=own: _measured(bench, asked, own, draws, seed)
+        )
+    return rows
+
+
+def _measured(
+    bench: Workbench, asked: Sequence[Fact], own: NeuronSet, draws: int, seed: int
+) -> list[dict[str, Any]]:
+    say(f"{bench.name}: {len(own)} neurons of {asked[0].id}, and {draws} random sets")
+    texts = [(fact.prompt, fact.delimiter, fact.answer) for fact in asked]
+    before = _log_probabilities(bench, texts)
+    rows = []
+    for intervention, factor in FACTORS.items():
+        changes = []
+        for one in [own, *random_sets(own, draws, seed=seed)]:
+            with scaled(bench.model, one, by=factor):
+                after = _log_probabilities(bench, texts)
+            changes.append([a - b for a, b in zip(after, before, strict=True)])
+        for place, whose in enumerate(("own", "other")[: len(asked)]):
+            located, *random = (change[place] for change in changes)
+            rows.append(
+                {
+                    "fact": asked[0].id,
+                    "intervention": intervention,
+                    "whose": whose,
+                    "neurons": len(own),
+                    "located": located,
+                    "random": random,
+                }
+            )
+    return rows
+
+
+def _log_probabilities(bench: Workbench, texts: Sequence[tuple[str, str, str]]) -> list[float]:
+    found = [one.logprob for one in answer_scores(bench.model, texts)]
+    assert all(map(math.isfinite, found))
+    return found

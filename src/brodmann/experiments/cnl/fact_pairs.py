@@ -1,0 +1,184 @@
+"""Prompts of facts, compared in pairs: what the fact shares, the wording, the relation, the answer.
+
+That paraphrases of a fact share neurons says nothing of the fact while it is not compared with
+another subject's: prompts of one relation share their words, their form and the kind of answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool
+
+from brodmann.data import Fact
+from brodmann.evaluate import permutation_p
+from brodmann.experiments.cells import Cell, Row, only
+from brodmann.experiments.claims import Judged, above, below
+from brodmann.experiments.cnl.alike import Alike, Rate, Universe, alike
+
+FACT = "same fact, other wording"
+WORDING = "other subject of the relation, same wording"
+RELATION = "other subject of the relation, other wording"
+ANSWER = "other fact with the same answer, other wording"
+OTHER = "fact of another relation"
+CONTRASTS: Mapping[str, str] = {
+    "fact - relation": RELATION,
+    "fact - wording": WORDING,
+    "fact - answer": ANSWER,
+}
+"""Contrast -> the kind that is taken from :data:`FACT`."""
+
+MEASURES = {"overlap": "overlap", "IoU": "iou"}
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Prompts of facts, fact by fact, all facts with as many.
+
+    Attributes:
+        facts: them.
+    """
+
+    facts: Sequence[Fact]
+
+    @property
+    def n_prompts(self) -> int:
+        """Prompts of each fact."""
+        return len(self.facts[0].prompts)
+
+    @cached_property
+    def units(self) -> list[int]:
+        """The number of each prompt's fact."""
+        return [number for number, fact in enumerate(self.facts) for _ in fact.prompts]
+
+    @cached_property
+    def kinds(self) -> dict[str, Bool[np.ndarray, "n n"]]:
+        """Which pairs of prompts are of which kind.
+
+        Other subjects of a relation have another answer, so that the kinds are apart.
+        """
+        fact = np.asarray(self.units)
+        relation, answer = (
+            np.asarray([getattr(self.facts[number], name) for number in self.units])
+            for name in ("relation", "answer")
+        )
+        wording = np.asarray(
+            [prompt.replace(one.subject, "{}") for one in self.facts for prompt in one.prompts]
+        )
+        same_fact, same_relation, same_answer, same_wording = (
+            of[:, None] == of for of in (fact, relation, answer, wording)
+        )
+        siblings = same_relation & ~same_fact & ~same_answer
+        return {
+            FACT: same_fact & ~same_wording,
+            WORDING: siblings & same_wording,
+            RELATION: siblings & ~same_wording,
+            ANSWER: same_answer & ~same_fact & ~same_wording,
+            OTHER: ~same_relation & ~same_answer,
+        }
+
+
+def pair_cells(
+    block: str,
+    name: str,
+    asked: Asked,
+    sets: Sequence[frozenset[int]],
+    universe: Universe,
+    *,
+    permutations: int,
+    seed: int,
+) -> list[Row]:
+    """Compare what was located at every prompt with what was at every other.
+
+    Args:
+        block: of the paper's cell, the mean over paraphrases of a fact.
+        name: of the method: the row.
+        asked: the prompts.
+        sets: what was located, prompt by prompt.
+        universe: what it was drawn from.
+        permutations: of the facts of a relation; 0 for no p.
+        seed: of all draws.
+    """
+    cells = []
+    for column, measure in MEASURES.items():
+        likeness = alike(sets, universe, asked.units, measure=measure, seed=seed)
+        rates = {kind: likeness.rate(which) for kind, which in asked.kinds.items()}
+        draws = dealt(likeness, asked, permutations, seed)
+        tested = permutation_p(rates[FACT].value, draws)
+        more = {"extra": True} if column != "overlap" else {}
+        cells.append(rates[FACT].cell(block, name, column, p=tested.p, rank=tested.rank,
+                                      size=_mean_size(sets), **more))  # fmt: skip
+        cells += [
+            rate.cell(f"{name}: pairs of prompts", kind, column, extra=True)
+            for kind, rate in rates.items()
+        ]
+        cells += [
+            _difference(rates, other).cell(f"{name}: contrasts", contrast, column, extra=True)
+            for contrast, other in CONTRASTS.items()
+        ]
+    return cells
+
+
+def dealt(likeness: Alike, asked: Asked, permutations: int, seed: int) -> list[float]:
+    """The mean over paraphrases where each prompt is dealt to a fact of its relation at random.
+
+    Where p is small, prompts of one fact agree more than prompts of its relation.
+    """
+    n = asked.n_prompts
+    places = np.arange(len(asked.units)).reshape(-1, n)
+    relation = np.asarray([fact.relation for fact in asked.facts])
+    groups = [np.flatnonzero(relation == name) for name in dict.fromkeys(relation.tolist())]
+    rng = np.random.default_rng([seed, 1])
+    found = []
+    for _ in range(permutations):
+        moved = places.copy()
+        for group in groups:
+            for place in range(n):
+                moved[group, place] = places[rng.permutation(group), place]
+        pairs = [likeness.values[moved[:, a], moved[:, b]] for a, b in combinations(range(n), 2)]
+        found.append(float(np.nanmean(pairs)))
+    return found
+
+
+def judged_pairs(
+    method: str, name: str, block: str, cells: Sequence[Cell], faithful: float
+) -> list[Judged]:
+    """Judge the four claims about a method; see :func:`claims_about`."""
+    value = only(cells, block=block, row=name, column="overlap")
+    judged = [below(f"{method}-overlap", value, faithful, f"{name}: overlap of paraphrases")]
+    for contrast, other in CONTRASTS.items():
+        found = only(cells, block=f"{name}: contrasts", row=contrast, column="overlap")
+        claim = f"{method}-{contrast.rpartition(' ')[2]}"
+        judged.append(above(claim, found, 0, f"{name}: {FACT}, minus {other}"))
+    return judged
+
+
+def claims_about(method: str, what: str, printed: str) -> dict[str, str]:
+    """State what is claimed of a method, before any run.
+
+    Args:
+        method: its short name.
+        what: what it locates.
+        printed: the paper's overlap.
+    """
+    return {
+        f"{method}-overlap": f"{what} of paraphrases of one fact overlap by less than a half: the "
+        f"method is not faithful (the paper: {printed}).",
+        f"{method}-relation": f"{what} of two paraphrases of a fact share more than those of two "
+        "facts of one relation, asked in different words: some of it is particular to the fact.",
+        f"{method}-wording": f"{what} of two paraphrases of a fact share more than those of two "
+        "facts of one relation, asked in the same words: the fact counts for more than its "
+        "wording.",
+        f"{method}-answer": f"{what} of two paraphrases of a fact share more than those of two "
+        "facts with the same answer: it is not the answer alone that they share.",
+    }
+
+
+def _difference(rates: Mapping[str, Rate], other: str) -> Rate:
+    return rates[FACT] - rates[other]
+
+
+def _mean_size(sets: Sequence[frozenset[int]]) -> float:
+    return sum(len(one) for one in sets) / len(sets)

@@ -1,0 +1,137 @@
+"""Which facts an experiment on individual knowledge is about: known ones, several of a relation."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from brodmann.data import Fact
+from brodmann.data.split import first_shuffled
+from brodmann.errors import DataError, InputError
+from brodmann.evaluate.known_facts import known_facts
+from brodmann.experiments.cells import Row, cell
+from brodmann.experiments.partial import say
+from brodmann.experiments.workbench import Workbench, examples_digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactConfig:
+    """Values of an experiment on facts.
+
+    Attributes:
+        facts: a name in the folder of data sets, a file or folder, or ``"own"`` (ten facts that
+            are shipped, to try things on).
+        n_facts: how many facts, two or more of each relation.
+        prompts: prompts of each fact; facts with fewer are not asked.
+        known: whether facts that the model does not answer by itself are left out. Off only to
+            see that an experiment runs: nothing can be said of knowledge that is not there.
+        seed: of the choice of facts and all draws.
+    """
+
+    facts: str = "counterfact5"
+    n_facts: int = 40
+    prompts: int = 5
+    known: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_facts", 2), ("prompts", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"Expected {name} of {least} or more; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class FactSample:
+    """The facts that were chosen.
+
+    Attributes:
+        facts: them, each with as many prompts as the config says.
+        asked: how many facts the model was asked.
+        known: how many of them it knows.
+    """
+
+    facts: tuple[Fact, ...]
+    asked: int
+    known: int
+
+    @property
+    def cells(self) -> list[Row]:
+        """How many facts there were, were known, and are used."""
+        counts = {
+            "asked": self.asked,
+            "not known, left out": self.asked - self.known,
+            "used": len(self.facts),
+        }
+        return [
+            cell("Facts", row, "facts", count, unit="examples", extra=True)
+            for row, count in counts.items()
+        ]
+
+
+def chosen_facts(config: FactConfig, bench: Workbench) -> FactSample:
+    """Choose facts that the model knows, two by two from each relation in turn.
+
+    Relations with a single such fact are left out: what is particular to a fact shows only beside
+    another fact of its relation.
+
+    Raises:
+        DataError: there are none.
+    """
+    read = [one for one in bench.facts(config.facts) if len(one.prompts) >= config.prompts]
+    if not read:
+        raise DataError(
+            f"Expected facts with {config.prompts} prompts or more in {config.facts}; there are "
+            "none. Set prompts to a smaller number."
+        )
+    asked = first_shuffled(read, len(read), config.seed, config.facts)
+    known = _known(asked, bench)
+    usable = known if config.known else asked
+    facts = in_twos(usable, config.n_facts)
+    if not facts:
+        raise DataError(
+            f"Expected two facts of one relation in {config.facts} that {bench.name} knows; of "
+            f"{len(asked)} it knows {len(known)}. Take other facts, or a larger model."
+        )
+    cut = tuple(replace(one, paraphrases=one.paraphrases[: config.prompts - 1]) for one in facts)
+    return FactSample(cut, len(asked), len(known))
+
+
+def in_twos(facts: Sequence[Fact], n: int) -> list[Fact]:
+    """Take up to ``n`` facts, the next two of each relation in turn; relations of one are left out.
+
+    The order within a relation is kept, so that the first ``k`` of more facts are those of fewer.
+    """
+    sizes = Counter(fact.relation for fact in facts)
+    lines: dict[str, list[Fact]] = {}
+    for fact in facts:
+        if sizes[fact.relation] > 1:
+            lines.setdefault(fact.relation, []).append(fact)
+    taken: list[Fact] = []
+    while lines and len(taken) < n:
+        for relation in list(lines):
+            taken += lines[relation][:2]
+            lines[relation] = lines[relation][2:]
+            if not lines[relation]:
+                del lines[relation]
+    return taken[:n]
+
+
+def asked_at(fact: Fact) -> list[Fact]:
+    """Return a fact once for each of its prompts, with this prompt only."""
+    return [replace(fact, prompt=prompt, paraphrases=()) for prompt in fact.prompts]
+
+
+def prompts_digest(facts: Sequence[Fact]) -> str:
+    """Return a digest of the facts' prompts, subjects and answers, for keys."""
+    examples = [example for fact in facts for example in fact.examples()]
+    return f"{examples_digest(examples)} {'|'.join(fact.subject for fact in facts)}"
+
+
+def _known(facts: Sequence[Fact], bench: Workbench) -> list[Fact]:
+    def ask() -> list[bool]:
+        say(f"{bench.name}: asking {len(facts)} facts")
+        found = known_facts(bench.model, facts, batch_size=bench.batch_size, progress=False)
+        return [bool(row["known"]) for row in found.rows]
+
+    examples = [fact.examples()[0] for fact in facts]
+    told = bench.piece({"known": examples_digest(examples)}, ask)
+    return [fact for fact, known in zip(facts, told, strict=True) if known]

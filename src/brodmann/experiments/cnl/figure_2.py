@@ -1,0 +1,273 @@
+"""cnl-figure-2: does an edit succeed at the layer that tracing finds, and where else?
+
+The paper edits at every layer and finds them alike, so that success of an edit says nothing of
+where a fact is. Here each fact is edited at every layer of the list and at the layer that tracing
+finds for this very fact, from the clean model each time; beside whether the new answer wins stand
+its margins, which tell layers apart where all edits succeed, and what happens to the neighbours.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from brodmann.data import Fact
+from brodmann.evaluate import bootstrap_interval
+from brodmann.evaluate.editing import edit_scores
+from brodmann.experiments.cells import Cell, Row, cell, only
+from brodmann.experiments.claims import Judged, above, below
+from brodmann.experiments.cnl.fact_sample import FactConfig, chosen_facts, prompts_digest
+from brodmann.experiments.cnl.fact_sets import strongest, traced_effects
+from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
+from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
+from brodmann.experiments.partial import say
+from brodmann.experiments.sample import Sample
+from brodmann.experiments.workbench import Workbench
+from brodmann.interventions.key_covariance import KeyCovariance, key_covariances
+from brodmann.interventions.rome import rome_edit
+from brodmann.interventions.rome_prefixes import sampled_prefixes
+
+SUCCESS, MARGINS, TRACED = "Success", "Margins", "Traced layer"
+KINDS = ("efficacy", "paraphrase", "neighbourhood")
+AT, ELSEWHERE, DIFFERENCE, RANKS = (
+    "traced",
+    "other layers",
+    "traced - other layers",
+    "rank agreement",
+)
+
+CLAIMS = {
+    "anywhere": "Edits at other layers succeed nearly as often as at the layer that tracing finds, "
+    "on the fact's own prompt: less than 0.1 less often (the paper: all layers are similar).",
+    "traced": "Paraphrases follow an edit at the layer that tracing finds by a larger margin than "
+    "edits at other layers: tracing tells where to edit.",
+    "ranks": "Within a fact, the layers that restore more are those where paraphrases follow an "
+    "edit by a larger margin: the ranks of layers agree.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure2(FactConfig):
+    """Values of cnl-figure-2; those of :class:`FactConfig`, of tracing and of the edit.
+
+    Attributes:
+        every: every so many layers are edited, from the first; and each fact's traced layer.
+        window: layers whose MLP outputs are restored together.
+        draws: of the noise.
+        corpus: data specs whose texts the keys' covariance is taken of.
+        rows: examples of each.
+        tokens: of the corpus, at most.
+        edit_steps: evaluations of the loss of an edit.
+        prefixes: texts in front of the prompt while the edit is found.
+    """
+
+    every: int = 1
+    window: int = 10
+    draws: int = 10
+    corpus: tuple[str, ...] = ("gsm8k", "tweeteval/sentiment", "goemotions", "codexglue")
+    rows: int = 1000
+    tokens: int = 100_000
+    edit_steps: int = 25
+    prefixes: int = 7
+
+
+def run(config: Figure2, bench: Workbench) -> Tables:
+    """Trace the facts, edit each of them at every layer, and score the edits."""
+    sample = chosen_facts(config, bench)
+    facts = [fact for fact in sample.facts if fact.target_new is not None]
+    first = [replaced(fact) for fact in facts]
+    effects = traced_effects(
+        bench, first, window=config.window, draws=config.draws, seed=config.seed
+    )
+    layers = range(0, bench.model.n_layers, config.every)
+    traced = [strongest(effect, 1)[0] for effect in effects]
+    needed = cache(lambda: _covariances(config, bench, sorted({*layers, *traced})))
+    rows: list[dict[str, Any]] = []
+    for fact, effect, own in zip(facts, effects, traced, strict=True):
+        rows += [
+            row | {"traced": row["layer"] == own, "effect": effect[row["layer"]]}
+            for row in _edited(config, bench, fact, sorted({*layers, own}), needed)
+        ]
+    cells = [*sample.cells, *_by_layer(rows, list(layers)), *_traced(rows)]
+    return {"cells": cells, "edits": rows, "facts": fact_rows(sample)}
+
+
+def judge(tables: Mapping[str, Sequence[Cell]], config: Figure2) -> list[Judged]:
+    """Judge :data:`CLAIMS`."""
+    cells = tables["cells"]
+
+    def of(row: str, column: str) -> Cell | None:
+        return only(cells, block=TRACED, row=row, column=column)
+
+    return [
+        below("anywhere", of(DIFFERENCE, "efficacy"), 0.1, "Success at the traced layer minus at "
+              "others"),
+        above("traced", of(DIFFERENCE, "paraphrase margin"), 0, "Margin of paraphrases at the "
+              "traced layer minus at others, nats"),
+        above("ranks", of(RANKS, "paraphrase margin"), 0, "Spearman's correlation over layers"),
+    ]  # fmt: skip
+
+
+def replaced(fact: Fact) -> Fact:
+    """Return a fact with its first prompt only: an edit is made at this one."""
+    return Fact(id=fact.id, subject=fact.subject, relation=fact.relation, prompt=fact.prompt,
+                answer=fact.answer, delimiter=fact.delimiter)  # fmt: skip
+
+
+def _edited(
+    config: Figure2,
+    bench: Workbench,
+    fact: Fact,
+    layers: Sequence[int],
+    covariances: Callable[[], Mapping[int, KeyCovariance]],
+) -> list[dict[str, Any]]:
+    """Edit one fact at each of some layers, each time from the clean model, and score it."""
+    target = str(fact.target_new)
+    about = {
+        "edited": prompts_digest([fact]), "target": target, "neighbours": fact.neighbours,
+        "steps": config.edit_steps, "prefixes": config.prefixes, "seed": config.seed,
+        "corpus": [bench.digest(one) for one in _corpus(config)], "tokens": config.tokens,
+    }  # fmt: skip
+
+    def make(layer: int) -> dict[str, Any]:
+        say(f"{bench.name}: editing {fact.id} at layer {layer}")
+        prefixes = sampled_prefixes(bench.model, seed=config.seed)[: config.prefixes]
+        edit = rome_edit(
+            bench.model, fact, target, layer, covariances()[layer],
+            steps=config.edit_steps, prefixes=prefixes,
+        )  # fmt: skip
+        return edit_scores(bench.model, fact, target, edit)
+
+    return [bench.piece(about | {"layer": one}, lambda one=one: make(one)) for one in layers]
+
+
+def _covariances(
+    config: Figure2, bench: Workbench, layers: Sequence[int]
+) -> dict[int, KeyCovariance]:
+    """Return the covariance of each layer's keys, from brodmann's cache if it is there."""
+    texts = [
+        example.prompt + example.delimiter + example.answer
+        for sample in _corpus(config)
+        for example in bench.examples(sample)
+    ]
+    return key_covariances(bench.model, texts, layers, max_tokens=config.tokens, progress=False)
+
+
+def _corpus(config: Figure2) -> list[Sample]:
+    return [Sample(spec, "train", config.rows, config.seed) for spec in config.corpus]
+
+
+def _by_layer(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> list[Row]:
+    """The figure: success and margins at every layer, over facts."""
+    cells = []
+    for layer in layers:
+        found = [row for row in rows if row["layer"] == layer]
+        for kind in KINDS:
+            cells.append(_mean_cell(SUCCESS, kind, f"{layer}", _column(found, kind), "share"))
+            margins = _column(found, f"{kind}_margin")
+            cells.append(_mean_cell(MARGINS, kind, f"{layer}", margins, "nats", extra=True))
+        effect = [row["effect"] for row in found]
+        cells.append(
+            _mean_cell("Effect of tracing", "MLP", f"{layer}", effect, "probability", extra=True)
+        )
+        times = sum(1 for row in found if row["traced"])
+        cells.append(cell("Effect of tracing", "facts traced to it", f"{layer}", times,
+                          unit="examples", extra=True))  # fmt: skip
+    return cells
+
+
+def _traced(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What the traced layer has over the others, fact by fact; its interval is over facts."""
+    cells = []
+    for kind in KINDS:
+        margin = f"{kind} margin", f"{kind}_margin", "nats", "nats"
+        for column, key, unit, signed in ((kind, kind, "share", "change"), margin):
+            pairs = traced_and_others(rows, key)
+            values = {
+                AT: ([a for a, _ in pairs], unit),
+                ELSEWHERE: ([b for _, b in pairs], unit),
+                DIFFERENCE: ([a - b for a, b in pairs], signed),
+            }
+            cells += [
+                _mean_cell(TRACED, name, column, found, of, extra=True)
+                for name, (found, of) in values.items()
+            ]
+        agree = rank_agreements(rows, f"{kind}_margin")
+        cells.append(_mean_cell(TRACED, RANKS, f"{kind} margin", agree, "correlation", extra=True))
+    return cells
+
+
+def traced_and_others(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """Return for each fact a score at its traced layer, and its mean over the other layers."""
+    found = []
+    for fact in dict.fromkeys(row["fact"] for row in rows):
+        own = [row for row in rows if row["fact"] == fact and row[key] is not None]
+        at = [row[key] for row in own if row["traced"]]
+        others = [row[key] for row in own if not row["traced"]]
+        if at and others:
+            found.append((at[0], sum(others) / len(others)))
+    return found
+
+
+def rank_agreements(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    """Return for each fact Spearman's correlation, over layers, of effect of tracing and score."""
+    found = []
+    for fact in dict.fromkeys(row["fact"] for row in rows):
+        own = [row for row in rows if row["fact"] == fact and row[key] is not None]
+        effects, scores = ([row[name] for row in own] for name in ("effect", key))
+        if len(set(effects)) > 1 and len(set(scores)) > 1:
+            found.append(float(spearmanr(effects, scores).statistic))
+    return found
+
+
+def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [row[key] for row in rows if row[key] is not None]
+
+
+def _mean_cell(
+    block: str, row: str, column: str, values: Sequence[float], unit: str, **more: Any
+) -> Row:
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return cell(block, row, column, None, unit=unit, **more)
+    low, high = bootstrap_interval(known) if len(known) > 1 else (None, None)
+    return cell(block, row, column, sum(known) / len(known), low=low, high=high, unit=unit,
+                n=len(known), **more)  # fmt: skip
+
+
+PRESETS = {
+    "smoke": Figure2(
+        facts="own",
+        n_facts=2,
+        prompts=2,
+        known=False,
+        every=2,
+        window=1,
+        draws=2,
+        corpus=("gsm8k:source=sample",),
+        rows=8,
+        tokens=400,
+        edit_steps=2,
+        prefixes=2,
+    ),
+    "cpu": Figure2(n_facts=8, every=3, draws=5, rows=200, tokens=20_000, prefixes=5),
+    "paper": Figure2(n_facts=1000),
+}
+"""``cpu`` has a small corpus and few prefixes; the peer takes 100,000 articles and 20 prefixes."""
+
+EXPERIMENTS.add(
+    "cnl-figure-2",
+    Experiment(
+        id="cnl-figure-2",
+        title="Success of edits at every layer",
+        claims=CLAIMS,
+        run=run,
+        judge=judge,
+        presets=PRESETS,
+        models=MODELS,
+        needs="facts",
+    ),
+)

@@ -1,0 +1,230 @@
+"""Sections 3.1 and 3.2 and Figure 2 of CNL: pure parts, verdicts, and runs on the random model."""
+
+import math
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from brodmann.data import Fact
+from brodmann.evaluate import random_sets
+from brodmann.evaluate.editing import answer_scores
+from brodmann.experiments.catalogue import find_experiment
+from brodmann.experiments.cells import find, only
+from brodmann.experiments.cnl import figure_2, section_3_1, section_3_2
+from brodmann.experiments.cnl.alike import Universe, alike
+from brodmann.experiments.cnl.fact_effects import effect_rows, siblings
+from brodmann.experiments.cnl.fact_pairs import ANSWER, FACT, OTHER, RELATION, WORDING, Asked, dealt
+from brodmann.experiments.cnl.fact_recall import random_circuit
+from brodmann.experiments.cnl.fact_sample import chosen_facts, in_twos
+from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined, strongest
+from brodmann.experiments.cnl.figure_2 import rank_agreements, traced_and_others
+from brodmann.experiments.cnl.own_sets import numbers_of, set_of
+from brodmann.experiments.workbench import Workbench
+from brodmann.interventions import erased, scaled
+from brodmann.localize import knowledge_neurons
+from brodmann.localize.circuits import Circuit
+from brodmann.models.component_graph import ComponentGraph
+from brodmann.storage import plain
+from tests.experiments.cnl_bench import written
+
+CONFIGS = {
+    name: find_experiment(name).presets["smoke"]
+    for name in ("cnl-section-3.1", "cnl-section-3.2", "cnl-figure-2")
+}
+PAPERS = {
+    "cnl-section-3.1": [("Section 3.1", row, "overlap") for row in ("KN", "ROME", "KC")],
+    "cnl-section-3.2": [
+        *((f"KN {how}", row, column) for how in ("doubled", "zeroed")
+          for row in ("Located", "Random") for column in ("rises", "falls")),
+        ("KC recall", "Located", "rank 1"),
+        ("KC recall", "Located", "parameters"),
+    ],
+    "cnl-figure-2": [("Success", "efficacy", layer) for layer in ("0", "2")],
+}  # fmt: skip
+
+
+def fact(name, relation, answer, prompts=("{} is in", "You find {} in")):
+    first, *others = (prompt.format(name) for prompt in prompts)
+    return Fact(id=name, subject=name, relation=relation, prompt=first, answer=answer,
+                paraphrases=tuple(others))  # fmt: skip
+
+
+FACTS = (fact("Lima", "at", "Peru"), fact("Oslo", "at", "Norway"), fact("Cusco", "at", "Peru"),
+         fact("Ann", "job", "baker", ("{} is a", "The work of {} is that of a")))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return Workbench("tiny-random", tmp_path_factory.mktemp("cache"))
+
+
+def test_pairs_of_prompts_are_of_the_kinds_that_they_say():
+    kinds = Asked(FACTS).kinds  # prompts 0 and 1 are Lima's, 2 and 3 Oslo's, and so on
+    pairs = {name: {(a, b) for a, b in combinations(range(8), 2) if which[a, b]}
+             for name, which in kinds.items()}  # fmt: skip
+    assert pairs[FACT] == {(0, 1), (2, 3), (4, 5), (6, 7)}
+    assert pairs[WORDING] == {(0, 2), (1, 3), (2, 4), (3, 5)}
+    assert pairs[RELATION] == {(0, 3), (1, 2), (2, 5), (3, 4)}
+    assert pairs[ANSWER] == {(0, 5), (1, 4)}
+    assert pairs[OTHER] == {(a, b) for a in range(6) for b in (6, 7)}
+
+
+def test_a_fact_that_is_there_is_told_from_its_relation():
+    sets = [frozenset([unit, unit + 10, 20 + place]) for place, unit in enumerate([0, 0, 1, 1])]
+    likeness = alike(sets, Universe(50, (50,)), [0, 0, 1, 1])
+    draws = dealt(likeness, Asked(FACTS[:2]), 50, 0)
+    # Dealt anew, the prompts are either all in place or none of them.
+    assert set(np.round(draws, 6)) == {0, round(2 / 3, 6)}
+
+
+def test_facts_are_taken_in_twos_and_fewer_are_the_first_of_more():
+    names = [fact(f"{relation}{n}", relation, "x") for n in range(5) for relation in "abc"]
+    taken = in_twos([*names, fact("z", "z", "x")], 8)
+    assert [one.id for one in taken] == ["a0", "a1", "b0", "b1", "c0", "c1", "a2", "a3"]
+    assert in_twos(names, 4) == taken[:4]
+    assert [None if one is None else one.id for one in siblings(FACTS)] == [
+        "Oslo", "Cusco", "Oslo", None,
+    ]  # fmt: skip
+
+
+def test_facts_that_the_model_does_not_know_are_left_out(bench):
+    from brodmann.errors import DataError
+
+    known = replace(CONFIGS["cnl-section-3.1"], known=True)
+    with pytest.raises(DataError, match="of 10 it knows 0"):
+        chosen_facts(known, bench)
+    with pytest.raises(DataError, match="9 prompts"):
+        chosen_facts(replace(known, prompts=9), bench)
+
+
+def test_refining_is_kn_s_own(bench):
+    config = CONFIGS["cnl-section-3.2"]
+    facts = chosen_facts(config, bench).facts
+    sets = by_fact(facts, kn_sets(bench, facts, steps=2, t=0.2))
+    examples = {one.id: one.examples() for one in facts}
+    for p in (0.5, 0.7):
+        found = knowledge_neurons(bench.model, examples, steps=2, p=p, progress=False)
+        for one, own in zip(facts, sets, strict=True):
+            assert refined(own, p) == numbers_of(found[one.id].neurons)
+    neurons = set_of(bench, refined(sets[0], 0.5))
+    assert numbers_of(neurons) == refined(sets[0], 0.5) != frozenset()
+
+
+def test_effects_are_changes_of_the_answers_log_probability(bench):
+    facts = chosen_facts(CONFIGS["cnl-section-3.2"], bench).facts[:2]
+    neurons = [set_of(bench, frozenset({3, 20, 150})), set_of(bench, frozenset())]
+    rows = effect_rows(bench, facts, neurons, draws=2, seed=1)
+    assert {row["fact"] for row in rows} == {facts[0].id} and len(rows) == 4
+
+    def logprob(one):
+        return answer_scores(bench.model, [(one.prompt, one.delimiter, one.answer)])[0].logprob
+
+    for row in rows:
+        one = facts[0] if row["whose"] == "own" else siblings(facts)[0]
+        before, after = logprob(one), []
+        for chosen in [neurons[0], *random_sets(neurons[0], 2, seed=1)]:
+            doubled = row["intervention"] == "doubled"
+            change = scaled(bench.model, chosen, 2.0) if doubled else erased(bench.model, chosen)
+            with change:
+                after.append(logprob(one) - before)
+        assert [row["located"], *row["random"]] == pytest.approx(after, abs=1e-5)
+
+
+def test_random_circuits_have_as_many_edges_into_each_receiver():
+    graph = ComponentGraph(heads=(2, 2), key_heads=(1, 1), parallel=(False, False))
+    generator = torch.Generator().manual_seed(0)
+    edges = graph.exists & (torch.rand(graph.exists.shape, generator=generator) < 0.4)
+    circuit = Circuit(graph, edges)
+    drawn = [random_circuit(circuit, generator) for _ in range(8)]
+    for one in drawn:
+        assert torch.equal(one.edges.sum(0), edges.sum(0))
+        assert not bool((one.edges & ~graph.exists).any())
+    assert len({tuple(one.edges.flatten().tolist()) for one in drawn}) > 4
+
+
+def test_layers_are_compared_within_a_fact():
+    rows = [
+        {"fact": name, "layer": layer, "traced": layer == traced, "effect": effect, "m": score}
+        for name, traced, effects, scores in (
+            ("a", 1, (0.1, 0.9, 0.5), (1.0, 4.0, 2.0)),
+            ("b", 0, (0.9, 0.5, 0.1), (1.0, 2.0, 6.0)),
+            ("c", 0, (0.9, 0.5, 0.1), (None, None, None)),
+        )
+        for layer, (effect, score) in enumerate(zip(effects, scores, strict=True))
+    ]
+    assert traced_and_others(rows, "m") == [(4.0, 1.5), (1.0, 4.0)]
+    assert rank_agreements(rows, "m") == pytest.approx([1, -1])
+    assert strongest([0.1, 0.9, 0.5], 2) == (1, 2)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_smoke(name, bench):
+    experiment, config = find_experiment(name), CONFIGS[name]
+    tables = experiment.run(config, bench)
+    for block, row, column in PAPERS[name]:
+        found = only(tables["cells"], block=block, row=row, column=column)
+        assert found is not None and not found.get("extra"), (block, row, column)
+        assert math.isfinite(found["value"])
+    judged = experiment.judge(tables, config)
+    assert [claim for claim, _, _ in judged] == list(experiment.claims)
+    assert plain(tables["cells"]) == tables["cells"]
+    assert only(tables["cells"], row="not known, left out")["value"] == 10
+    assert len(find(tables["facts"])) == config.n_facts
+    assert all(one.spec.startswith(("own", "gsm8k")) for one in bench.used)
+
+
+ENDS = {
+    "supported": ((0.1, 0.3), (-0.3, -0.1)),
+    "not supported": ((-0.3, -0.1), (0.1, 0.3)),
+    "undecided at this size": ((-0.1, 0.1), (-0.1, 0.1)),
+}
+
+
+@pytest.mark.parametrize("verdict", ENDS)
+def test_judges_go_by_intervals(verdict):
+    over, under = ENDS[verdict]
+
+    def at(block, row, column, ends, level=0.0):
+        low, high = (end + level for end in ends)
+        return written(row, column, level + sum(ends) / 2, low, high, block)
+
+    cells = []
+    for name in section_3_1.METHODS.values():
+        cells.append(at("Section 3.1", name, "overlap", under, 0.5))
+        for row in ("fact - relation", "fact - wording", "fact - answer"):
+            cells.append(at(f"{name}: contrasts", row, "overlap", over))
+    _check(section_3_1, cells, CONFIGS["cnl-section-3.1"], verdict)
+    cells = [
+        at("KN doubled", "Located - Random", "log P", over),
+        at("KN zeroed", "Located - Random", "log P", under),
+        at("KN zeroed", section_3_2.SPECIFIC, "log P", under),
+        at("KC recall", "Located", "rank 1", under, 0.5),
+        at("KC recall", "Located", section_3_2.RANK_10, (0.3, 0.5)),
+        at("KC recall", "Located - Random", section_3_2.RANK_10, over),
+    ]
+    _check(section_3_2, cells, CONFIGS["cnl-section-3.2"], verdict)
+    cells = [
+        at(figure_2.TRACED, figure_2.DIFFERENCE, "efficacy", under, 0.1),
+        at(figure_2.TRACED, figure_2.DIFFERENCE, "paraphrase margin", over),
+        at(figure_2.TRACED, figure_2.RANKS, "paraphrase margin", over),
+    ]
+    _check(figure_2, cells, CONFIGS["cnl-figure-2"], verdict)
+
+
+def test_what_recalls_nothing_decides_nothing():
+    cells = [
+        written(row, section_3_2.RANK_10, 0.0, 0.0, 0.0, "KC recall")
+        for row in ("Located", "Random", "Located - Random")
+    ]
+    judged = section_3_2.judge({"cells": cells}, CONFIGS["cnl-section-3.2"])
+    assert judged[-1][:2] == ("recall-random", "undecided at this size")
+
+
+def _check(module, cells, config, verdict):
+    judged = module.judge({"cells": cells}, config)
+    assert [(name, found) for name, found, _ in judged] == [
+        (name, verdict) for name in module.CLAIMS
+    ]
