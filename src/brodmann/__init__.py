@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from brodmann.tuning.on_import import register_with_peft
 
 if TYPE_CHECKING:
-    from brodmann.data import Example, load_examples
-    from brodmann.evaluate import Evaluation, circuit_recall, evaluate
+    from brodmann.data import Example, Fact, load_examples, load_facts
+    from brodmann.evaluate import Evaluation, circuit_recall, evaluate, known_facts
     from brodmann.interventions import bake, erased, mean_ablated, scaled
     from brodmann.localize import (
         Circuit,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         eap_ig,
         edge_effects,
         knowledge_neurons,
+        lape,
         locate,
     )
     from brodmann.models import LanguageModel, load_model
@@ -37,6 +38,7 @@ _HOMES = {
     "EdgeScores": "localize",
     "Evaluation": "evaluate",
     "Example": "data",
+    "Fact": "data",
     "KnowledgeNeurons": "localize",
     "LanguageModel": "models",
     "NeuronScores": "neurons",
@@ -52,7 +54,10 @@ _HOMES = {
     "erased": "interventions",
     "evaluate": "evaluate",
     "knowledge_neurons": "localize",
+    "known_facts": "evaluate",
+    "lape": "localize",
     "load_examples": "data",
+    "load_facts": "data",
     "load_model": "models",
     "locate": "localize",
     "mean_ablated": "interventions",
@@ -65,6 +70,7 @@ __all__ = [
     "EdgeScores",
     "Evaluation",
     "Example",
+    "Fact",
     "KnowledgeNeurons",
     "LanguageModel",
     "NeuronScores",
@@ -80,7 +86,10 @@ __all__ = [
     "erased",
     "evaluate",
     "knowledge_neurons",
+    "known_facts",
+    "lape",
     "load_examples",
+    "load_facts",
     "load_model",
     "locate",
     "mean_ablated",
