@@ -28,7 +28,7 @@ FACT = Fact(
 TEXTS = ["the sum of 12 and 30 is 42", "a tower is tall", "is it 7? No 8 Yes", "an apple = 3"] * 3
 PREFIXES = ("", "an ant. ", "12 + 3 is it. ")
 LAYER = 1
-QUICK = {"steps": 4, "prefixes": PREFIXES}
+QUICK = {"steps": 4, "lr": 0.1, "prefixes": PREFIXES}
 
 
 def covariance(model, layer=LAYER):
@@ -64,9 +64,7 @@ def test_an_edit_writes_the_value_at_the_key_and_nothing_across_its_direction(fa
 
 
 @pytest.mark.filterwarnings("ignore:C of layer")
-@pytest.mark.parametrize(
-    "family", ["llama_bias", "gpt2", "gemma2", "glm4", "granite", "falcon", "opt", "mpt", "gptj"]
-)
+@pytest.mark.parametrize("family", ["llama_bias", "gpt2", "gemma2", "granite", "falcon", "mpt"])
 def test_key_value_and_weight_equal_the_slow_way(family):
     model = opened(family, torch.float64)
     known = covariance(model)
@@ -85,7 +83,7 @@ def test_key_value_and_weight_equal_the_slow_way(family):
     value = weight @ key + bias
     shift, losses = reference.search(
         model.hf, LAYER, prompts, (essence, at), value,
-        steps=4, lr=0.5, kl=0.0625, weight_decay=0.5, clamp=4.0,
+        steps=4, lr=0.1, kl=0.0625, weight_decay=0.5, clamp=4.0,
     )  # fmt: skip
     # Families that compute norms in float32 agree to its rounding, which Adam's first steps
     # (the sign of a gradient) hardly enlarge.
@@ -128,14 +126,22 @@ def test_weights_come_back_bit_for_bit_and_blocks_add_up(family, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:C of layer")
-def test_a_longer_search_makes_the_model_give_the_target():
+def test_the_edited_model_gives_the_target_and_a_clamp_holds_it_back():
     model = opened("llama")
-    edit = edit_of(model, target="apples", steps=40, weight_decay=0.0)
-    assert edit.losses[-1] < 0.05
-    answer = tokenise_answer(model, FACT.prompt, " ", "apples")
-    with fact_edited(model, edit), torch.no_grad():
-        found = model.hf(input_ids=torch.tensor([answer.ids[:-1]])).logits[0].argmax(-1)
-    assert tuple(found[answer.n_prompt - 1 :].tolist()) == answer.answer_ids
+
+    def probability(edit):
+        answer = tokenise_answer(model, FACT.prompt, " ", "7")
+        with fact_edited(model, edit), torch.no_grad():
+            found = model.hf(input_ids=torch.tensor([answer.ids[:-1]])).logits[0, -1].softmax(-1)
+        return float(found[answer.ids[-1]])
+
+    free = {"steps": 40, "lr": 0.5, "weight_decay": 0.0, "clamp": 40.0}
+    edit = edit_of(model, **free)
+    assert probability(edit) > 0.5
+    held = edit_of(model, **(free | {"clamp": 0.5}))
+    value = held.value - held.shift
+    assert held.shift.norm() <= 0.5 * value.norm() * 1.0001
+    assert probability(held) < probability(edit)
 
 
 @pytest.mark.filterwarnings("ignore:C of layer")
@@ -161,14 +167,16 @@ def test_an_edit_is_saved_and_read_back_and_refused_by_other_models(tmp_path):
         assert torch.equal(getattr(again, name), getattr(edit, name))
     assert (again.layer, again.losses) == (edit.layer, edit.losses)
     assert again.provenance["prefixes"] == list(PREFIXES)
-    with pytest.raises(MismatchError, match=r"^Expected an edit of tiny-llama"):
-        with fact_edited(other, again):
-            pass
+    with (
+        pytest.raises(MismatchError, match="Expected an edit of tiny-llama"),
+        fact_edited(other, again),
+    ):
+        pass
     with fact_edited(other, again, force=True):
         pass
-    with pytest.raises(MismatchError, match="that fits 'tiny-mpt'"):
-        with fact_edited(opened("mpt"), again, force=True):
-            pass
+    wider = opened("mpt")
+    with pytest.raises(MismatchError, match="that fits"), fact_edited(wider, again, force=True):
+        pass
     with pytest.raises(InputError, match="Expected a safetensors file"):
         RomeEdit.load(tmp_path / "nothing")
 
@@ -225,7 +233,8 @@ def test_bad_input_is_one_line():
         Fact(id="x", subject="a bridge", relation="", prompt="the tower is", answer="7")
     with torch.no_grad():
         model.sites[2].down.weight.fill_(torch.nan)
-    refused(ModelError, "Expected finite probabilities of the target")
+    refused(ModelError, "Expected finite probabilities to draw prefixes from")
+    refused(ModelError, "Expected finite probabilities of the target", prefixes=PREFIXES)
 
 
 def test_mixtures_of_experts_are_refused_and_their_dense_layers_are_not():

@@ -3,6 +3,7 @@
 import torch
 from transformers import DynamicCache
 
+from brodmann.errors import ModelError
 from brodmann.models.batches import accepts
 from brodmann.models.language_model import LanguageModel
 
@@ -28,6 +29,9 @@ def sampled_prefixes(model: LanguageModel, *, seed: int = 0) -> tuple[str, ...]:
     Args:
         model: the model, unedited.
         seed: decides the drawing.
+
+    Raises:
+        ModelError: probabilities that are not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     start = list(model.tokenizer(BEGINNING, verbose=False)["input_ids"])
@@ -45,6 +49,11 @@ def sampled_prefixes(model: LanguageModel, *, seed: int = 0) -> tuple[str, ...]:
         logits = model.hf(**inputs, past_key_values=cache, use_cache=True).logits[:, -1]
         logits = logits.float().cpu().index_fill(1, never, -torch.inf)
         best, tokens = logits.topk(min(MOST_LIKELY, logits.shape[1] - len(never)))
+        if not best.isfinite().all():
+            raise ModelError(
+                "Expected finite probabilities to draw prefixes from; the model gives NaN or "
+                "infinity. Check its weights, or load it in float32 or bfloat16."
+            )
         drawn = torch.multinomial(best.softmax(-1), 1, generator=generator)
         new = tokens.gather(1, drawn).to(rows)
         rows = torch.cat([rows, new], 1)
