@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from brodmann.errors import InputError, MismatchError
 from brodmann.models.attention_sites import AttentionSite, attention_sites
@@ -234,6 +235,7 @@ def _head_parameters(attention: AttentionSite, heads: list[int]) -> int:
 
 
 def _mlp_parameters(site: NeuronSite) -> int:
-    on_the_layer = site.mlp is site.layer_module and isinstance(site, DenseSite)
-    modules = (*site.inward, site.down) if on_the_layer else (site.mlp,)
+    modules: tuple[nn.Module, ...] = (site.mlp,)
+    if isinstance(site, DenseSite) and site.mlp is site.layer_module:  # OPT has no MLP module
+        modules = (*site.inward, site.down)
     return sum(parameter.numel() for module in modules for parameter in module.parameters())

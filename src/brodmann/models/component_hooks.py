@@ -192,8 +192,9 @@ class _Router:
 
 def mlp_readers(site: NeuronSite) -> tuple[nn.Module, ...]:
     """The modules whose first argument is what the MLP reads."""
-    on_the_layer = site.mlp is site.layer_module and isinstance(site, DenseSite)
-    return site.inward if on_the_layer else (site.mlp,)
+    if isinstance(site, DenseSite) and site.mlp is site.layer_module:  # OPT has no MLP module
+        return site.inward
+    return (site.mlp,)
 
 
 def layer_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -16,6 +16,9 @@ MOST_EDGES = 300
 """More lines than these cover each other; the strongest are drawn."""
 
 _KINDS = {"q": "into queries", "k": "into keys", "v": "into values", "m": "into MLPs and logits"}
+_BESIDE = {"q": -0.09, "k": 0.0, "v": 0.09, "m": 0.0}
+"""Where lines of each kind end, so that those into one head lie side by side."""
+
 _COLOURS = dict(zip(_KINDS, (CYCLE[0], CYCLE[2], CYCLE[1], CYCLE[6]), strict=True))
 
 Place = tuple[float, float]
@@ -80,7 +83,7 @@ def _draw_edges(axes: Axes, circuit: Circuit, drawn: list[tuple[int, int, float]
         if not own:
             continue
         lines = LineCollection(
-            [[senders[s], receivers[r]] for s, r, _ in own],
+            [[senders[s], (receivers[r][0] + _BESIDE[kind], receivers[r][1])] for s, r, _ in own],
             colors=colour,
             linewidths=[0.4 + 2.2 * strength for _, _, strength in own],
             alpha=[0.25 + 0.65 * strength for _, _, strength in own],
