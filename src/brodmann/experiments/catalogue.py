@@ -1,4 +1,4 @@
-"""Every table and figure of both papers: what can be run, what it costs, what is not yet there."""
+"""Every table and figure of both papers: what can be run, what it costs, what shows the rest."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,7 +9,7 @@ from brodmann.errors import InputError
 from brodmann.experiments import cnl, dcsn
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment
 
-READY, NOT_YET, NOTHING = "ready", "not yet", "nothing to measure"
+READY, NOTHING = "ready", "nothing to measure"
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Elsewhere:
     """A table or figure that no experiment here makes.
 
     Attributes:
-        status: "not yet", "nothing to measure", or the command that shows it.
+        status: "nothing to measure", or the command that shows it.
         title: what it shows.
     """
 
@@ -31,11 +31,6 @@ ELSEWHERE = {
     "dcsn-table-7": Elsewhere("brodmann data arithmetic/2op", "Number of samples"),
     "cnl-figure-1": Elsewhere(NOTHING, "Illustration of fidelity and reliability"),
     "cnl-figure-3": Elsewhere(NOTHING, "Illustration of the decoupling experiment"),
-    "cnl-section-3.1": Elsewhere(NOT_YET, "Fidelity of KN, tracing and circuits over paraphrases"),
-    "cnl-section-3.2": Elsewhere(NOT_YET, "Reliability of KN, ROME and circuits"),
-    "cnl-figure-2": Elsewhere(NOT_YET, "Success of edits at every layer"),
-    "cnl-table-4": Elsewhere(NOT_YET, "Methods side by side: overlap, share, effect"),
-    "cnl-figure-8": Elsewhere(NOT_YET, "Other methods' neurons on other data"),
 }
 
 COST = {
@@ -53,6 +48,7 @@ COST = {
     "cnl-figure-4": "seconds behind table 1",
     "cnl-figure-6": "seconds behind table 1",
     "cnl-table-3": "about 15 min behind table 1",
+    "cnl-section-4": "about 10 min",
 }
 """CPU time of preset cpu on smollm2-135m, one thread; "about": estimated from parts of it."""
 

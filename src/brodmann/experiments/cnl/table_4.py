@@ -1,0 +1,250 @@
+"""cnl-table-4: six methods side by side, on the same facts: agreement, size, effect, cost.
+
+The paper's rows are not comparable: KN, ROME and KC are judged on paraphrases of single facts, CNL
+on halves of a data set. Here all locate on the same facts' prompts, and both agreements are told:
+``Overlap`` is that of the paper (paraphrases for KN, ROME and KC, halves for the others). What
+makes one neuron set of each method is described in :mod:`brodmann.experiments.cnl.fact_methods`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from brodmann.data import Fact
+from brodmann.evaluate import Difference, paired_difference, random_sets
+from brodmann.evaluate.editing import answer_scores
+from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
+from brodmann.experiments.claims import Judged, above
+from brodmann.experiments.cnl.agreement import known
+from brodmann.experiments.cnl.alike import Rate, Universe, alike
+from brodmann.experiments.cnl.fact_methods import Located, MethodConfig, locate_all
+from brodmann.experiments.cnl.fact_pairs import FACT, Asked
+from brodmann.experiments.cnl.fact_sample import chosen_facts, prompts_digest
+from brodmann.experiments.cnl.fact_sets import circuit_edges, kn_sets, strongest, traced_effects
+from brodmann.experiments.cnl.own_sets import neuron_universe, own_sets
+from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
+from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
+from brodmann.experiments.training import pairs_digest
+from brodmann.experiments.workbench import Workbench
+from brodmann.interventions import erased
+from brodmann.neurons import NeuronSet, layer_matched_chance, overlap
+
+BLOCK, CONTRASTS = "Methods", "CNL - KN"
+INDIVIDUAL = ("KN", "ROME", "KC")
+"""Methods whose overlap is that of paraphrases in the paper."""
+
+CLAIMS = {
+    "overlap": "What CNL's rule selects at single prompts overlaps more between paraphrases of a "
+    "fact than KN's neurons do (the paper: 96.4 of halves of a data set against 37.3).",
+    "effect": "Erasing what CNL locates on facts lowers log P of their answers more than the most "
+    "harmful of the random sets does (the paper: an IPP of 20.0).",
+    "effect-kn": "The same effect, beyond the most harmful random set, is larger for CNL than for "
+    "KN (the paper: 20.0 against 11.4).",
+}
+
+
+def run(config: MethodConfig, bench: Workbench) -> Tables:
+    """Locate by every method, and compare the sets."""
+    sample = chosen_facts(config, bench)
+    located = locate_all(config, bench, sample.facts)
+    paraphrases = _paraphrases(config, bench, sample.facts)
+    effects = {
+        name: _effects(config, bench, sample.facts, one)
+        for name, one in located.items()
+        if len(one.whole)
+    }
+    cells = [*sample.cells]
+    for name, one in located.items():
+        cells += _agreement(name, one, paraphrases.get(name))
+        cells += _size(name, one, bench)
+        cells += _ipp(name, one, effects.get(name))
+    cells += _contrasts(paraphrases, effects)
+    return {"cells": cells, "facts": fact_rows(sample)}
+
+
+def judge(tables: Mapping[str, Sequence[Cell]], config: MethodConfig) -> list[Judged]:
+    """Judge :data:`CLAIMS`."""
+    cells = tables["cells"]
+    more = only(cells, block=CONTRASTS, row="difference", column="overlap of paraphrases")
+    effect = only(cells, block=BLOCK, row="CNL", column="IPP, log P")
+    beyond = only(cells, block=CONTRASTS, row="difference", column="IPP, log P")
+    return [
+        above("overlap", more, 0, "Overlap of paraphrases, CNL's minus KN's"),
+        above("effect", effect, 0, "Fall of log P beyond the most harmful random set, nats"),
+        above("effect-kn", beyond, 0, "The same, CNL's minus KN's, nats"),
+    ]
+
+
+def _paraphrases(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) -> dict[str, Rate]:
+    """How far what is located at paraphrases of a fact agrees; KN, DCSN and CNL on all facts."""
+    neurons = neuron_universe(bench)
+    rule = {"CNL's rule": {"sigma": config.sigma}}
+    integrals = {"steps": config.steps, "refine": False}
+    examples = [example for fact in facts for example in fact.examples()]
+    traced, circled = facts[: config.traced], facts[: config.circuits]
+    effects = traced_effects(
+        bench, traced, window=config.window, draws=config.draws, seed=config.seed
+    )
+    layers = [frozenset(strongest(one, config.top)) for one in effects]
+    depth = bench.model.n_layers
+    found = circuit_edges(bench, circled, {"edges": config.edges, "steps": config.circuit_steps})
+
+    def rate(asked: Sequence[Fact], sets: Sequence[frozenset[int]], universe: Universe) -> Rate:
+        those = Asked(asked)
+        return alike(sets, universe, those.units, seed=config.seed).rate(those.kinds[FACT])
+
+    return {
+        "KN": rate(facts, kn_sets(bench, facts, steps=config.steps, t=config.t), neurons),
+        "ROME": rate(traced, layers, Universe(depth, (depth,))),
+        "KC": rate(circled, found["edges"], found["universe"]),
+        "DCSN": rate(facts, own_sets(bench, examples, "dcsn", {}, rule)["CNL's rule"], neurons),
+        "CNL": rate(
+            facts, own_sets(bench, examples, "cnl", integrals, rule)["CNL's rule"], neurons
+        ),
+    }
+
+
+def _effects(
+    config: MethodConfig, bench: Workbench, facts: Sequence[Fact], one: Located
+) -> dict[str, Any]:
+    """How each fact's answer falls when a set is erased: ``greedy`` and ``logprob``, by set."""
+    drawn = random_sets(one.whole, config.erasures, one.match, seed=config.seed)
+
+    def harm(neurons: NeuronSet) -> dict[str, list[float]]:
+        before = _answers(bench, facts, None)
+        after = _answers(bench, facts, neurons)
+        return {
+            key: [a - b for a, b in zip(before[key], after[key], strict=True)] for key in before
+        }
+
+    return {"located": harm(one.whole), "random": [harm(other) for other in drawn]}
+
+
+def _answers(
+    bench: Workbench, facts: Sequence[Fact], without: NeuronSet | None
+) -> dict[str, list[float]]:
+    texts = [(fact.prompt, fact.delimiter, fact.answer) for fact in facts]
+
+    def make() -> dict[str, list[float]]:
+        if without is None:
+            found = answer_scores(bench.model, texts)
+        else:
+            with erased(bench.model, without):
+                found = answer_scores(bench.model, texts)
+        return {
+            "greedy": [float(one.greedy) for one in found],
+            "logprob": [one.logprob for one in found],
+        }
+
+    return bench.piece({"told": prompts_digest(facts), "without": pairs_digest(without)}, make)
+
+
+def _agreement(name: str, one: Located, paraphrases: Rate | None) -> list[Row]:
+    halves = overlap(*one.halves)
+    level = layer_matched_chance(*one.halves).overlap
+    about = {"unit": "share", "chance_layer_matched": known(level)}
+    cells = [cell(BLOCK, name, "overlap of halves", known(halves), extra=True, **about)]
+    if paraphrases is not None:
+        cells.append(paraphrases.cell(BLOCK, name, "overlap of paraphrases", extra=True))
+    more: dict[str, Any] = {} if name in (*INDIVIDUAL, "CNL") else {"extra": True}
+    if name in INDIVIDUAL and paraphrases is not None:
+        return [*cells, paraphrases.cell(BLOCK, name, "Overlap", **more)]
+    return [*cells, cell(BLOCK, name, "Overlap", known(halves), **about, **more)]
+
+
+def _size(name: str, one: Located, bench: Workbench) -> list[Row]:
+    own = [site.parameters_per_neuron for site in bench.model.sites]
+    share = one.whole.parameter_share(own, bench.model.hf.num_parameters())
+    more: dict[str, Any] = {} if name in (*INDIVIDUAL, "CNL") else {"extra": True}
+    return [
+        cell(BLOCK, name, "Neuron", one.whole.share, unit="share", neurons=len(one.whole), **more),
+        cell(BLOCK, name, "parameters", share, unit="share", extra=True),
+        cell(BLOCK, name, "cost", one.seconds, unit="seconds", extra=True),
+    ]
+
+
+def _ipp(name: str, one: Located, effects: Mapping[str, Any] | None) -> list[Row]:
+    """The harm of erasing a set, minus that of the most harmful random set."""
+    more: dict[str, Any] = {} if name in (*INDIVIDUAL, "CNL") else {"extra": True}
+    if effects is None:
+        return [cell(BLOCK, name, "IPP", None, unit="change", neurons=0, **more)]
+    draws = {"draws": len(effects["random"]), "match": one.match}
+    return [
+        change_cell(BLOCK, name, "IPP", beyond_best(effects, "greedy"), **draws, **more),
+        change_cell(BLOCK, name, "IPP, log P", beyond_best(effects, "logprob"), "nats",
+                    extra=True, **draws),
+    ]  # fmt: skip
+
+
+def beyond_best(effects: Mapping[str, Any], key: str) -> Difference:
+    """What a set harms more than the random set that harms most, fact by fact."""
+    worst = max(effects["random"], key=lambda harm: sum(harm[key]))
+    return paired_difference(worst[key], effects["located"][key])
+
+
+def _contrasts(
+    paraphrases: Mapping[str, Rate], effects: Mapping[str, Mapping[str, Any]]
+) -> list[Row]:
+    rate = paraphrases["CNL"] - paraphrases["KN"]
+    cells = [rate.cell(CONTRASTS, "difference", "overlap of paraphrases", extra=True)]
+    if "KN" in effects and "CNL" in effects:
+        beyond = []
+        for name in ("KN", "CNL"):
+            own = effects[name]["located"]["logprob"]
+            worst = max((harm["logprob"] for harm in effects[name]["random"]), key=sum)
+            beyond.append([a - b for a, b in zip(own, worst, strict=True)])
+        change = paired_difference(*beyond)
+        cells.append(change_cell(CONTRASTS, "difference", "IPP, log P", change, "nats", extra=True))
+    return cells
+
+
+SMOKE = MethodConfig(
+    facts="own",
+    n_facts=4,
+    prompts=3,
+    known=False,
+    traced=4,
+    circuits=4,
+    steps=2,
+    top=1,
+    window=1,
+    draws=2,
+    edges=20,
+    circuit_steps=2,
+    p=0.5,
+    sigma=2,
+    share=0.02,
+    tuning_steps=4,
+    lr=1e-3,
+    erasures=2,
+)
+CPU = MethodConfig(
+    n_facts=8, traced=8, circuits=4, steps=5, edges=1000, circuit_steps=2, tuning_steps=10
+)
+PAPER = replace(
+    CPU,
+    n_facts=1000,
+    traced=1000,
+    circuits=1000,
+    steps=20,
+    draws=10,
+    edges=5000,
+    circuit_steps=5,
+    tuning_steps=1000,
+)
+
+PRESETS = {"smoke": SMOKE, "cpu": CPU, "paper": PAPER}
+
+EXPERIMENTS.add(
+    "cnl-table-4",
+    Experiment(
+        id="cnl-table-4",
+        title="Methods side by side: overlap, share, effect",
+        claims=CLAIMS,
+        run=run,
+        judge=judge,
+        presets=PRESETS,
+        models=MODELS,
+        needs="facts",
+    ),
+)
