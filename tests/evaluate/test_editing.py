@@ -67,7 +67,7 @@ def test_a_row_equals_a_loop_over_single_answers(family):
             assert row[f"{kind}_greedy{when}"] == greedy
             assert row[f"{kind}_margin{when}"] == pytest.approx(margin, abs=1e-4)
             assert row[f"{kind}_margin_per_token{when}"] == pytest.approx(per_token, abs=1e-4)
-    assert row["efficacy_margin"] > row["efficacy_margin_before"] + 0.1
+    assert abs(row["efficacy_margin"] - row["efficacy_margin_before"]) > 0.01
     assert (row["fact"], row["target"], row["answer"], row["layer"]) == ("tower", "Yes", "15", 1)
 
 

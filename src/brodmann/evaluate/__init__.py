@@ -8,6 +8,7 @@ from typing import Any
 from brodmann.evaluate.circuit_recall import CircuitRecall, circuit_recall
 from brodmann.evaluate.collateral import Collateral, Neutral, collateral, read_neutral
 from brodmann.evaluate.controls import random_sets
+from brodmann.evaluate.editing import edit_scores
 from brodmann.evaluate.evaluate import evaluate
 from brodmann.evaluate.evaluation import Evaluation
 from brodmann.evaluate.greedy_writer import greedy_writer
@@ -41,6 +42,7 @@ __all__ = [
     "bootstrap_interval",
     "circuit_recall",
     "collateral",
+    "edit_scores",
     "evaluate",
     "greedy_writer",
     "holm",
