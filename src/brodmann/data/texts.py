@@ -5,7 +5,7 @@ from pathlib import Path
 
 from brodmann.data.families.official_files import table
 from brodmann.data.hub import downloaded, split_rows
-from brodmann.data.prompt_template import as_text
+from brodmann.data.prompt_template import to_text
 from brodmann.data.rows import Row
 from brodmann.data.spec import DataSpec
 from brodmann.errors import DataError
@@ -43,7 +43,13 @@ def load_texts(source: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def _column(rows: list[Row]) -> tuple[str, ...]:
-    texts = (as_text(row.values, "text", row.where, "the name text") for row in rows)
+    for row in rows:
+        if "text" not in row.values:
+            raise DataError(
+                f"Expected a column 'text' in {row.where}; its columns are "
+                f"{', '.join(map(str, row.values)) or 'none'}. Rename one, or give plain text."
+            )
+    texts = (to_text(row.values["text"], f"'text' in {row.where}") for row in rows)
     return tuple(text for text in texts if text.strip())
 
 
