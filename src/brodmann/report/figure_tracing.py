@@ -81,7 +81,9 @@ def _draw_grids(
     with picture(path, 0.6 + 0.07 * longest + 3.3 * len(grids), height, title, svg=svg) as figure:
         parts = [figure]
         if averaged is not None:
-            parts = list(figure.subfigures(2, 1, height_ratios=[0.21 * len(rows) + 0.9, 2.4]))
+            heights = [0.21 * len(rows) + 0.9, 2.4]
+            halves = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
+            parts = halves[:, 0].tolist()
         line = panels(parts[0], 1, len(grids))[0]
         for place, (axes, (kind, grid)) in enumerate(zip(line, grids.items(), strict=True)):
             image = axes.imshow(grid, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
