@@ -92,6 +92,8 @@ def _removed(runs: EdgeRuns, tau: int | float, progress: bool | None) -> tuple[E
     edges, loss, count = runs.base.clone(), runs.loss, 0
     receivers = list(reversed(range(len(graph.receivers))))
     for receiver in bar(receivers, label="ACDC", shown=progress):
+        if not bool(edges[:, receiver].any()):
+            continue
         if not bool(graph.leading_on(edges)[receiver]):
             edges[:, receiver] = False
         waiting = edges[:, receiver].nonzero()[:, 0].flip(0).tolist()
