@@ -20,7 +20,7 @@ from brodmann.experiments.cnl.fact_pairs import ANSWER, FACT, OTHER, RELATION, W
 from brodmann.experiments.cnl.fact_recall import random_circuit
 from brodmann.experiments.cnl.fact_sample import chosen_facts, in_twos
 from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined, strongest
-from brodmann.experiments.cnl.figure_2 import rank_agreements, traced_and_others
+from brodmann.experiments.cnl.figure_2 import editable, rank_agreements, traced_and_others
 from brodmann.experiments.cnl.own_sets import numbers_of, set_of
 from brodmann.experiments.workbench import Workbench
 from brodmann.interventions import erased, scaled
@@ -143,6 +143,14 @@ def test_random_circuits_have_as_many_edges_into_each_receiver():
         assert torch.equal(one.edges.sum(0), edges.sum(0))
         assert not bool((one.edges & ~graph.exists).any())
     assert len({tuple(one.edges.flatten().tolist()) for one in drawn}) > 4
+
+
+def test_facts_without_a_new_answer_take_one_of_their_relation():
+    lima, oslo, cusco = editable(FACTS)  # Ann is alone in her relation
+    assert (lima.target_new, oslo.target_new, cusco.target_new) == ("Norway", "Peru", "Norway")
+    assert lima.neighbours == (("Cusco is in", "Peru"),) and oslo.neighbours == ()
+    named = replace(FACTS[3], target_new="smith", neighbours=(("Bob is a", "tailor"),))
+    assert editable([named]) == [named]
 
 
 def test_layers_are_compared_within_a_fact():

@@ -8,7 +8,7 @@ its margins, which tell layers apart where all edits succeed, and what happens t
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from brodmann.evaluate import bootstrap_interval
 from brodmann.evaluate.editing import edit_scores
 from brodmann.experiments.cells import Cell, Row, cell, only
 from brodmann.experiments.claims import Judged, above, below
+from brodmann.experiments.cnl.fact_effects import siblings
 from brodmann.experiments.cnl.fact_sample import FactConfig, chosen_facts, prompts_digest
 from brodmann.experiments.cnl.fact_sets import strongest, traced_effects
 from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
@@ -77,7 +78,7 @@ class Figure2(FactConfig):
 def run(config: Figure2, bench: Workbench) -> Tables:
     """Trace the facts, edit each of them at every layer, and score the edits."""
     sample = chosen_facts(config, bench)
-    facts = [fact for fact in sample.facts if fact.target_new is not None]
+    facts = editable(sample.facts)
     first = [replaced(fact) for fact in facts]
     effects = traced_effects(
         bench, first, window=config.window, draws=config.draws, seed=config.seed
@@ -109,6 +110,24 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Figure2) -> list[Judged]
               "traced layer minus at others, nats"),
         above("ranks", of(RANKS, "paraphrase margin"), 0, "Spearman's correlation over layers"),
     ]  # fmt: skip
+
+
+def editable(facts: Sequence[Fact]) -> list[Fact]:
+    """Give every fact a new answer and neighbours, where the data name none.
+
+    The answer is that of another subject of its relation, and the neighbours are the other
+    subjects whose answer it is not; facts that have no such other are left out.
+    """
+    found = []
+    for fact, other in zip(facts, siblings(facts), strict=True):
+        target = fact.target_new or (None if other is None else other.answer)
+        if target is None:
+            continue
+        others = [one for one in facts if one.relation == fact.relation and one.id != fact.id]
+        neighbours = tuple((one.prompt, one.answer) for one in others if one.answer != target)
+        kept = fact.neighbours or neighbours
+        found.append(replace(fact, target_new=target, neighbours=kept))
+    return found
 
 
 def replaced(fact: Fact) -> Fact:
@@ -253,7 +272,9 @@ PRESETS = {
         edit_steps=2,
         prefixes=2,
     ),
-    "cpu": Figure2(n_facts=8, every=3, draws=5, rows=200, tokens=20_000, prefixes=5),
+    "cpu": Figure2(
+        facts="pararel", n_facts=8, every=3, draws=5, rows=200, tokens=20_000, prefixes=5
+    ),
     "paper": Figure2(n_facts=1000),
 }
 """``cpu`` has a small corpus and few prefixes; the peer takes 100,000 articles and 20 prefixes."""

@@ -167,7 +167,9 @@ PRESETS = {
         circuit_steps=2,
         permutations=19,
     ),
-    "cpu": Section31(n_facts=16, traced=12, circuits=4, steps=5, edges=1000, circuit_steps=2),
+    "cpu": Section31(
+        facts="pararel", n_facts=16, traced=12, circuits=4, steps=5, edges=1000, circuit_steps=2
+    ),
     "paper": Section31(n_facts=1000, traced=1000, circuits=1000),
 }
 

@@ -219,10 +219,18 @@ SMOKE = MethodConfig(
     erasures=2,
 )
 CPU = MethodConfig(
-    n_facts=8, traced=8, circuits=4, steps=5, edges=1000, circuit_steps=2, tuning_steps=10
+    facts="pararel",
+    n_facts=8,
+    traced=8,
+    circuits=4,
+    steps=5,
+    edges=1000,
+    circuit_steps=2,
+    tuning_steps=10,
 )
 PAPER = replace(
     CPU,
+    facts="counterfact5",
     n_facts=1000,
     traced=1000,
     circuits=1000,
