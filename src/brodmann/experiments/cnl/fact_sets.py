@@ -88,7 +88,7 @@ def circuit_edges(
         rows = []
         for one in asked_at(fact):
             scores = eap_ig(bench.model, one, steps=options["steps"])
-            circuit = scores.top(options["edges"])
+            circuit = scores.top(options["edges"], prune=False)
             mask = circuit.edges.flatten()
             rows.append(
                 {

@@ -168,7 +168,14 @@ PRESETS = {
         permutations=19,
     ),
     "cpu": Section31(
-        facts="pararel", n_facts=16, traced=12, circuits=4, steps=5, edges=1000, circuit_steps=2
+        facts="pararel",
+        n_facts=24,
+        traced=8,
+        circuits=8,
+        steps=5,
+        draws=3,
+        edges=5000,
+        circuit_steps=3,
     ),
     "paper": Section31(n_facts=1000, traced=1000, circuits=1000),
 }

@@ -199,7 +199,7 @@ PRESETS = {
         circuit_steps=2,
         random_circuits=2,
     ),
-    "cpu": Section32(facts="pararel", n_facts=16, steps=5, circuits=4, edges=1000, circuit_steps=2),
+    "cpu": Section32(facts="pararel", n_facts=24, steps=5, circuits=8, edges=5000, circuit_steps=3),
     "paper": Section32(facts="zsre", n_facts=1000, prompts=2, circuits=1000),
 }
 """``cpu`` asks ParaRel: a small model knows 1 in 20 of its facts, and hardly any of zsRE's."""

@@ -221,11 +221,12 @@ SMOKE = MethodConfig(
 CPU = MethodConfig(
     facts="pararel",
     n_facts=8,
-    traced=8,
-    circuits=4,
+    traced=4,
+    circuits=8,
     steps=5,
-    edges=1000,
-    circuit_steps=2,
+    draws=3,
+    edges=5000,
+    circuit_steps=3,
     tuning_steps=10,
 )
 PAPER = replace(
