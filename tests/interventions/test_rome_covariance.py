@@ -34,7 +34,9 @@ def test_the_solution_is_that_of_the_shrunk_matrix_and_shrinkage_is_said():
     model = opened("llama")
     singular = key_covariances(model, TEXTS[:1], [1], cache=False)[1]
     key = torch.randn(48, generator=torch.Generator().manual_seed(0))
-    with pytest.warns(UserWarning, match=r"C of layer 1 \(27 tokens, 48 neurons\) is singular; 0.01"):
+    with pytest.warns(
+        UserWarning, match=r"C of layer 1 \(27 tokens, 48 neurons\) is singular; 0.01"
+    ):
         solved = singular.solve(key)
     assert singular.shrinkage == 0.01
     moment = singular.moment.double()
