@@ -24,6 +24,8 @@ def test_a_planted_circuit_recalls_alone_and_nothing_else_does():
     assert found.complement_faithfulness == pytest.approx(0, abs=0.05)
     half = circuit_recall(model, fact, Circuit(graph, graph.mask_of(edges[:1])))
     assert half.faithfulness == pytest.approx(0, abs=0.05)
+    nothing = circuit_recall(model, fact, Circuit(graph, torch.zeros_like(graph.exists)))
+    assert not nothing.recalled  # though no token has a larger logit than the answer
     assert found.row()["n_edges"] == 2 and found.row()["recalled"] is True
 
 

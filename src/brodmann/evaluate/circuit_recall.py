@@ -122,5 +122,6 @@ def circuit_recall(
 
 
 def _rank(model: LanguageModel, runs: EdgeRuns) -> int:
+    """The answer's rank, the last of those with the same logit: nothing left recalls nothing."""
     logits = logits_from_normed(model, runs.normed[:1])[0]
-    return 1 + int((logits > logits[runs.reading.targets[0]]).sum())
+    return int((logits >= logits[runs.reading.targets[0]]).sum())

@@ -87,8 +87,6 @@ def _recalled(
         others = [random_circuit(circuit, generator) for _ in range(draws)]
 
         def rank(one: Circuit) -> int:
-            if not len(one.on_paths()):  # nothing reaches the logits: all tokens are equal
-                return int(model.head.weight.shape[0])
             return circuit_recall(model, first, one).rank
 
         return {
