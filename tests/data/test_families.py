@@ -292,7 +292,7 @@ def test_families_are_capabilities():
 
 def test_the_list_of_sets():
     rows = {row["set"]: row for row in named_sets()}
-    assert rows.keys() == {"arithmetic", *TASK_SETS}
+    assert rows.keys() == {"arithmetic", "decoupling", *TASK_SETS}
     assert rows["mathqa"]["chance"] == 0.2 and rows["gsm8k"]["chance"] == 0
     assert rows["tweeteval/emotion"]["family"] == "language"
     assert all("\n" not in row["summary"] and len(row["summary"]) < 100 for row in rows.values())

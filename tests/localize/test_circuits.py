@@ -106,7 +106,7 @@ def test_scores_along_the_path_add_up_to_what_all_edges_are_worth(family, ablati
     options = {"ablation": ablation}
     if ablation == "mean":
         options["reference"] = [Example("5+7=", "12", ""), Example("98-3=", "95", "")]
-    scores = eap_ig(model, ASKED, steps=128, **options)
+    scores = eap_ig(model, ASKED, steps=256 if ablation == "zero" else 32, **options)
     graph = scores.graph
     components = components_of(model)
     reading = reading_of(model, ASKED, "first")

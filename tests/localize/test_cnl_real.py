@@ -14,7 +14,7 @@ pytestmark = pytest.mark.real_model
 EXAMPLES = [Example("The capital of France is", "Paris"), Example("4+8=", "12", delimiter="")]
 
 
-@pytest.mark.parametrize(("name", "layers"), [("smollm2", (0, 15, 29)), ("gemma3", (9,))])
+@pytest.mark.parametrize(("name", "layers"), [("smollm2", (0, 29)), ("gemma3", (9,))])
 def test_equals_the_plain_loop_in_some_layers(name, layers, request):
     """In float32 against float64: the plain loop's own float32 is 1e-4 off, ours 3e-6."""
     model = request.getfixturevalue(name)
@@ -23,15 +23,15 @@ def test_equals_the_plain_loop_in_some_layers(name, layers, request):
     texts = [(e.prompt, e.delimiter, e.answer) for e in EXAMPLES]
     answers = [(list(a.ids), a.n_prompt) for a in tokenise_answers(model, texts)]
     assert max(len(ids) - n for ids, n in answers) > 1  # an answer of several tokens
-    expected = attribution_reference(exact, answers, steps=8, layers=layers)[layers]
-    found = locate(model, EXAMPLES, "cnl", refine=False, steps=8, batch_size=2)
+    expected = attribution_reference(exact, answers, steps=4, layers=layers)[layers]
+    found = locate(model, EXAMPLES, "cnl", refine=False, steps=4, batch_size=2)
     found = found.values[layers].double()
     error = (found - expected).abs().amax(1) / expected.abs().amax(1)
     assert error.max() < 1e-4
 
 
 def test_scores_add_up_to_what_each_layer_does(gemma3):
-    provenance = locate(gemma3, EXAMPLES, "cnl").provenance
+    provenance = locate(gemma3, EXAMPLES[1:], "cnl").provenance
     assert provenance["path"] == "staircase"
     assert provenance["completeness_error_max"] < 1e-3
 
@@ -41,6 +41,6 @@ def test_more_points_miss_less(gemma3):
         locate(gemma3, EXAMPLES[1:], "cnl", steps=steps, refine=False).provenance[
             "completeness_error_max"
         ]
-        for steps in (3, 6, 12)
+        for steps in (3, 9)
     ]
-    assert errors[0] > errors[1] > errors[2]
+    assert errors[0] > errors[1]
