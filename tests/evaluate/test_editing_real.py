@@ -8,8 +8,15 @@ from brodmann.evaluate.editing import edit_scores
 from brodmann.interventions import key_covariances, rome_edit
 
 LAYER = 5
-FACT = Fact(id="france", subject="France", relation="capital", prompt="The capital of France is",
-            answer="Paris", target_new="Rome", paraphrases=("The capital city of France is called",))  # fmt: skip
+FACT = Fact(
+    id="france",
+    subject="France",
+    relation="capital",
+    prompt="The capital of France is",
+    answer="Paris",
+    paraphrases=("The capital city of France is called",),
+    target_new="Rome",
+)
 
 
 @pytest.mark.filterwarnings("ignore:C of layer")
