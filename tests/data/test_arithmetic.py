@@ -30,7 +30,7 @@ def load(spec, split="all", limit=None, seed=0):
     return load_examples(spec, split=split, limit=limit, seed=seed)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     part=parts,
     largest=st.sampled_from([5, 9, 30, 999, 10**9]),

@@ -14,17 +14,18 @@ pytestmark = pytest.mark.real_model
 EXAMPLES = [Example("The capital of France is", "Paris"), Example("4+8=", "12", delimiter="")]
 
 
-@pytest.mark.parametrize(("name", "layers"), [("smollm2", (0, 29)), ("gemma3", (9,))])
-def test_equals_the_plain_loop_in_some_layers(name, layers, request):
-    """In float32 against float64: the plain loop's own float32 is 1e-4 off, ours 3e-6."""
-    model = request.getfixturevalue(name)
-    exact = load_model(REAL_MODELS[name], dtype="float64")
-    layers = list(layers)
+def test_equals_the_plain_loop_in_some_layers(smollm2):
+    """In float32 against float64: the plain loop's own float32 is 1e-4 off, ours 3e-6.
+
+    Families that normalise what an MLP writes are compared in tests/localize/test_cnl.py.
+    """
+    layers = [0, 29]
+    exact = load_model(REAL_MODELS["smollm2"], dtype="float64")
     texts = [(e.prompt, e.delimiter, e.answer) for e in EXAMPLES]
-    answers = [(list(a.ids), a.n_prompt) for a in tokenise_answers(model, texts)]
+    answers = [(list(a.ids), a.n_prompt) for a in tokenise_answers(smollm2, texts)]
     assert max(len(ids) - n for ids, n in answers) > 1  # an answer of several tokens
     expected = attribution_reference(exact, answers, steps=4, layers=layers)[layers]
-    found = locate(model, EXAMPLES, "cnl", refine=False, steps=4, batch_size=2)
+    found = locate(smollm2, EXAMPLES, "cnl", refine=False, steps=4, batch_size=2)
     found = found.values[layers].double()
     error = (found - expected).abs().amax(1) / expected.abs().amax(1)
     assert error.max() < 1e-4
