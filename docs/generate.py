@@ -71,9 +71,9 @@ def verdicts_page() -> str:
     return _plain_math("\n".join([*lines, "", *details]))
 
 
-def _order(run: dict[str, Any]) -> tuple[str, int]:
+def _order(run: dict[str, Any]) -> tuple[str, float]:
     kind, number = run["place"].split()
-    return {"Table": "a", "Figure": "b"}[kind], int(number)
+    return {"Section": "", "Table": "a", "Figure": "b"}[kind], float(number)
 
 
 def _json(path: Path) -> Any:
