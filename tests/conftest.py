@@ -10,6 +10,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 import torch
 
+from tests.shape_checks import install
+
+install("brodmann")  # before anything imports it
+
 REAL_MODELS = {"smollm2": "smollm2-135m", "gemma3": "gemma3-270m"}
 
 
@@ -40,7 +44,7 @@ def gemma3():
 
 
 def _open(fixture):
-    # Imported late: the hook that checks shapes in tests must see every import of brodmann.
+    # Imported late: the hook that checks shapes must see every import of brodmann.
     from brodmann import load_model
 
     return load_model(REAL_MODELS[fixture])
