@@ -5,7 +5,7 @@ import torch
 
 from brodmann.data import Example
 from brodmann.errors import MismatchError
-from brodmann.evaluate.circuit_recall import CircuitRecall, circuit_recall
+from brodmann.evaluate.circuit_recall import CircuitRecall, circuit_ranks, circuit_recall
 from brodmann.localize.circuits import Circuit
 from brodmann.localize.edge_attribution import eap_ig
 from brodmann.models.components import components_of
@@ -26,6 +26,8 @@ def test_a_planted_circuit_recalls_alone_and_nothing_else_does():
     assert half.faithfulness == pytest.approx(0, abs=0.05)
     nothing = circuit_recall(model, fact, Circuit(graph, torch.zeros_like(graph.exists)))
     assert not nothing.recalled  # though no token has a larger logit than the answer
+    circuits = [Circuit(graph, graph.mask_of(some)) for some in (edges, edges[:1], [])]
+    assert circuit_ranks(model, fact, circuits) == [found.rank, half.rank, nothing.rank]
     assert found.row()["n_edges"] == 2 and found.row()["recalled"] is True
 
 

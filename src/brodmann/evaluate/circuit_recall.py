@@ -121,6 +121,30 @@ def circuit_recall(
     )
 
 
+@torch.no_grad()
+def circuit_ranks(
+    model: LanguageModel,
+    fact: Asked,
+    circuits: Sequence[Circuit],
+    *,
+    ablation: str = "zero",
+    reference: Sequence[Asked] | None = None,
+) -> list[int]:
+    """The answer's rank by each of several circuits alone, with one run each.
+
+    Raises and arguments as for :func:`circuit_recall`.
+    """
+    components = components_of(model)
+    reading = reading_of(model, fact, "first")
+    replaced = replacements(model, components, ablation, reference, len(reading.ids))
+    ranks = []
+    for circuit in circuits:
+        circuit.check_belongs(model)
+        runs = EdgeRuns(model, components, reading, replaced, circuit.edges, batch_size=1)
+        ranks.append(_rank(model, runs))
+    return ranks
+
+
 def _rank(model: LanguageModel, runs: EdgeRuns) -> int:
     """The answer's rank, the last of those with the same logit: nothing left recalls nothing."""
     logits = logits_from_normed(model, runs.normed[:1])[0]

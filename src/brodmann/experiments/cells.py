@@ -8,7 +8,7 @@ Shares, rates and accuracies are fractions. ``extra`` marks what the paper does 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from brodmann.evaluate import Difference, Evaluation, bootstrap_interval
+from brodmann.evaluate import Difference, Evaluation, bootstrap_interval, holm
 
 Cell = Mapping[str, Any]
 Row = dict[str, Any]
@@ -95,6 +95,13 @@ def change_cell(
         p=change.p,
         **more,
     )
+
+
+def add_holm(cells: Sequence[Row], key: str = "p") -> None:
+    """Put Holm's adjusted p (``p_holm``) into the cells that have a p, over all of them."""
+    tested = [one for one in cells if one.get(key) is not None]
+    for one, adjusted in zip(tested, holm([one[key] for one in tested]), strict=True):
+        one[f"{key}_holm"] = adjusted
 
 
 def units(found: Evaluation) -> list[str]:

@@ -60,6 +60,14 @@ class Trace:
             raise InputError(f"Expected a kind out of {', '.join(self.effects)}; got '{kind}'.")
         return self.effects[kind]
 
+    def by_layer(self, kind: str) -> Float[Tensor, "L"]:
+        """The effects of one kind at the subject's last token.
+
+        Raises:
+            InputError: it was not traced.
+        """
+        return self.effect(kind)[self.subject[1] - 1]
+
 
 def top_layers(trace: Trace, k: int = 3, kind: str = "mlp") -> tuple[int, ...]:
     """The layers where restoring the subject's last token restores most, the strongest first.
@@ -75,7 +83,7 @@ def top_layers(trace: Trace, k: int = 3, kind: str = "mlp") -> tuple[int, ...]:
     Raises:
         InputError: a kind that was not traced, or a k that is not from 1 to the number of layers.
     """
-    effects = trace.effect(kind)[trace.subject[1] - 1]
+    effects = trace.by_layer(kind)
     if not 1 <= k <= len(effects):
         raise InputError(f"Expected k from 1 to {len(effects)} layers; got {k}.")
     return tuple(effects.argsort(descending=True, stable=True)[:k].tolist())

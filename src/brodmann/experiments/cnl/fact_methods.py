@@ -137,7 +137,7 @@ def _tracing(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) -> P
         bench.model, facts, kinds=("mlp",), window=config.window, draws=config.draws,
         seed=config.seed, target="answer", progress=False,
     )  # fmt: skip
-    return [one.effect("mlp")[one.subject[1] - 1] for one in traces]
+    return [one.by_layer("mlp") for one in traces]
 
 
 def _top_layers(config: MethodConfig, bench: Workbench, parts: Sequence[Part]) -> NeuronSet:

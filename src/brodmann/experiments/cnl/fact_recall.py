@@ -1,23 +1,25 @@
 """Does a fact's circuit, alone, give its answer, and would a random circuit of its size?
 
 A random circuit has as many edges into every receiver as the located one, from senders drawn
-among those that there are. Edges that are not in a circuit carry nothing (zero ablation).
+among those that there are. Edges that are not in a circuit carry nothing (zero ablation), or what
+they carry on average over the facts of the experiment (mean ablation).
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
 
 from brodmann.data import Fact
 from brodmann.evaluate import bootstrap_interval, paired_difference, wilson_interval
-from brodmann.evaluate.circuit_recall import circuit_recall
+from brodmann.evaluate.circuit_recall import circuit_ranks
 from brodmann.experiments.cells import Row, cell, change_cell
 from brodmann.experiments.cnl.fact_sample import asked_at, prompts_digest
+from brodmann.experiments.cnl.fact_sets import ablated_with, among, circuit_of
 from brodmann.experiments.partial import say
 from brodmann.experiments.workbench import Workbench
 from brodmann.localize.circuits import Circuit
-from brodmann.localize.edge_attribution import eap_ig
 
 RECALL = "KC recall"
 RANKS = {"rank 1": 1, "rank 10 or better": 10}
@@ -31,34 +33,36 @@ def recall_cells(
     *,
     draws: int,
     seed: int,
+    block: str = RECALL,
 ) -> list[Row]:
     """Let the circuit of each fact's first prompt answer it alone.
 
     Args:
         bench: the model.
         facts: what is asked.
-        options: ``edges`` (how many of the strongest) and ``steps`` of EAP-IG.
+        options: see :func:`~brodmann.experiments.cnl.fact_sets.circuit_of`.
         draws: random circuits beside each.
         seed: of them.
+        block: of the cells.
     """
-    rows = [_recalled(bench, fact, options, draws, seed) for fact in facts]
+    rows = [_recalled(bench, fact, facts, options, draws, seed) for fact in facts]
     cells = []
     for column, most in RANKS.items():
         located = [float(row["rank"] <= most) for row in rows]
-        random = [_mean([float(rank <= most) for rank in row["random"]]) for row in rows]
+        random = [fmean([float(rank <= most) for rank in row["random"]]) for row in rows]
         more: dict[str, Any] = {} if most == 1 else {"extra": True}
         low, high = wilson_interval(sum(located), len(located))
-        cells.append(cell(RECALL, "Located", column, _mean(located), low=low, high=high,
+        cells.append(cell(block, "Located", column, fmean(located), low=low, high=high,
                           unit="share", n=len(rows), **more))  # fmt: skip
         low, high = bootstrap_interval(random)
-        cells.append(cell(RECALL, "Random", column, _mean(random), low=low, high=high,
+        cells.append(cell(block, "Random", column, fmean(random), low=low, high=high,
                           unit="share", n=len(rows), draws=draws, extra=True))  # fmt: skip
         change = paired_difference(random, located)
-        cells.append(change_cell(RECALL, "Located - Random", column, change, extra=True))
+        cells.append(change_cell(block, "Located - Random", column, change, extra=True))
     share = [row["share"] for row in rows]
     low, high = bootstrap_interval(share)
-    cells.append(cell(RECALL, "Located", "parameters", _mean(share), low=low, high=high,
-                      unit="share", n=len(rows), edges=_mean([row["edges"] for row in rows]),
+    cells.append(cell(block, "Located", "parameters", fmean(share), low=low, high=high,
+                      unit="share", n=len(rows), edges=fmean([row["edges"] for row in rows]),
                       of_edges=rows[0]["total"]))  # fmt: skip
     return cells
 
@@ -72,33 +76,31 @@ def random_circuit(circuit: Circuit, generator: torch.Generator) -> Circuit:
 
 
 def _recalled(
-    bench: Workbench, fact: Fact, options: Mapping[str, Any], draws: int, seed: int
+    bench: Workbench,
+    fact: Fact,
+    facts: Sequence[Fact],
+    options: Mapping[str, Any],
+    draws: int,
+    seed: int,
 ) -> dict[str, Any]:
     (first, *_) = asked_at(fact)
     key = {"recall": prompts_digest([first]), "options": dict(options), "draws": draws,
-           "seed": seed}  # fmt: skip
+           "seed": seed, "among": among(facts, options)}  # fmt: skip
 
     def make() -> dict[str, Any]:
         say(f"{bench.name}: recall of {fact.id} by its circuit, and by {draws} random ones")
         model = bench.model
-        scores = eap_ig(model, first, steps=options["steps"])
-        circuit = scores.top(options["edges"])
+        circuit = circuit_of(model, first, options, facts).on_paths()
         generator = torch.Generator().manual_seed(seed)
         others = [random_circuit(circuit, generator) for _ in range(draws)]
-
-        def rank(one: Circuit) -> int:
-            return circuit_recall(model, first, one).rank
-
+        ablated = ablated_with(options, facts)
+        rank, *random = circuit_ranks(model, first, [circuit, *others], **ablated)
         return {
-            "rank": rank(circuit),
-            "random": [rank(one) for one in others],
+            "rank": rank,
+            "random": random,
             "share": circuit.parameter_share(model),
             "edges": len(circuit),
             "total": circuit.graph.n_edges,
         }
 
     return bench.piece(key, make)
-
-
-def _mean(values: Sequence[int | float]) -> float:
-    return sum(values) / len(values)

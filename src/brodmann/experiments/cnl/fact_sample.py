@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from brodmann.data import Fact
+from brodmann.data.fact_templates import all_relation_templates, paraphrased
 from brodmann.data.split import first_shuffled
 from brodmann.errors import DataError, InputError
 from brodmann.evaluate.known_facts import known_facts
@@ -21,7 +22,8 @@ class FactConfig:
         facts: a name in the folder of data sets, a file or folder, or ``"own"`` (ten facts that
             are shipped, to try things on).
         n_facts: how many facts, two or more of each relation.
-        prompts: prompts of each fact; facts with fewer are not asked.
+        prompts: prompts of each fact. Facts with fewer are asked by the templates of their
+            relation, too, and are left out where that is not enough.
         known: whether facts that the model does not answer by itself are left out. Off only to
             see that an experiment runs: nothing can be said of knowledge that is not there.
         seed: of the choice of facts and all draws.
@@ -76,7 +78,8 @@ def chosen_facts(config: FactConfig, bench: Workbench) -> FactSample:
     Raises:
         DataError: there are none.
     """
-    read = [one for one in bench.facts(config.facts) if len(one.prompts) >= config.prompts]
+    found = [_asked_enough(one, config.prompts) for one in bench.facts(config.facts)]
+    read = [one for one in found if len(one.prompts) >= config.prompts]
     if not read:
         raise DataError(
             f"Expected facts with {config.prompts} prompts or more in {config.facts}; there are "
@@ -93,6 +96,13 @@ def chosen_facts(config: FactConfig, bench: Workbench) -> FactSample:
         )
     cut = tuple(replace(one, paraphrases=one.paraphrases[: config.prompts - 1]) for one in facts)
     return FactSample(cut, len(asked), len(known))
+
+
+def _asked_enough(fact: Fact, prompts: int) -> Fact:
+    """Ask a fact with fewer prompts by our templates of its relation, where there are any."""
+    if len(fact.prompts) >= prompts:
+        return fact
+    return paraphrased(fact, all_relation_templates().get(fact.relation, ()))
 
 
 def in_twos(facts: Sequence[Fact], n: int) -> list[Fact]:

@@ -11,7 +11,9 @@ from brodmann.experiments.cnl.own_sets import own_sets
 from brodmann.experiments.partial import say
 from brodmann.experiments.workbench import Workbench
 from brodmann.localize.causal_tracing import causal_tracing
+from brodmann.localize.circuits import Circuit
 from brodmann.localize.edge_attribution import eap_ig
+from brodmann.models.language_model import LanguageModel
 
 T = TypeVar("T")
 
@@ -53,7 +55,7 @@ def traced_effects(
         found = causal_tracing(
             bench.model, asked_at(fact), kinds=("mlp",), progress=False, **options
         )
-        return [one.effect("mlp")[one.subject[1] - 1].tolist() for one in found]
+        return [one.by_layer("mlp").tolist() for one in found]
 
     effects = []
     for fact in facts:
@@ -67,6 +69,35 @@ def strongest(effects: Sequence[float], k: int) -> tuple[int, ...]:
     return tuple(sorted(range(len(effects)), key=lambda layer: -effects[layer])[:k])
 
 
+def circuit_of(
+    model: LanguageModel, fact: Fact, options: Mapping[str, Any], facts: Sequence[Fact]
+) -> Circuit:
+    """Locate the circuit of a fact's first prompt by EAP-IG.
+
+    Args:
+        model: the model.
+        fact: what is asked.
+        options: ``edges`` (how many of the strongest, on paths or not), ``steps`` of EAP-IG, and
+            what removed edges carry, ``ablation``: ``"zero"``, where the largest absolute scores
+            count, as in the paper; or ``"mean"``, where the edges that help the answer most do.
+        facts: those of the experiment, whose first prompts the mean is taken over.
+    """
+    ablated = ablated_with(options, facts)
+    scores = eap_ig(model, fact, steps=options["steps"], **ablated)
+    return scores.top(options["edges"], signed=options["ablation"] == "mean", prune=False)
+
+
+def ablated_with(options: Mapping[str, Any], facts: Sequence[Fact]) -> dict[str, Any]:
+    """What edges are replaced with, as arguments of the functions that remove them."""
+    mean = options["ablation"] == "mean"
+    return {"ablation": options["ablation"], "reference": list(facts) if mean else None}
+
+
+def among(facts: Sequence[Fact], options: Mapping[str, Any]) -> str | None:
+    """A digest of the prompts that the mean is taken over, for keys."""
+    return prompts_digest(facts) if options["ablation"] == "mean" else None
+
+
 def circuit_edges(
     bench: Workbench, facts: Sequence[Fact], options: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -75,8 +106,7 @@ def circuit_edges(
     Args:
         bench: the model.
         facts: what is asked.
-        options: ``edges`` (how many of the strongest) and ``steps`` of EAP-IG; removed edges carry
-            nothing (zero ablation, as in the paper).
+        options: see :func:`circuit_of`.
 
     Returns:
         ``edges`` (numbers of each prompt's edges), ``universe`` (what they are drawn from),
@@ -87,8 +117,7 @@ def circuit_edges(
         say(f"{bench.name}: circuits of {fact.id}")
         rows = []
         for one in asked_at(fact):
-            scores = eap_ig(bench.model, one, steps=options["steps"])
-            circuit = scores.top(options["edges"], prune=False)
+            circuit = circuit_of(bench.model, one, options, facts)
             mask = circuit.edges.flatten()
             rows.append(
                 {
@@ -102,7 +131,8 @@ def circuit_edges(
 
     rows = []
     for fact in facts:
-        key = {"circuits": prompts_digest([fact]), "options": dict(options)}
+        key = {"circuits": prompts_digest([fact]), "options": dict(options),
+               "among": among(facts, options)}  # fmt: skip
         rows += bench.piece(key, lambda fact=fact: of(fact))
     return {
         "edges": [frozenset(row["edges"]) for row in rows],

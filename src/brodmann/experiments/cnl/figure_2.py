@@ -273,7 +273,7 @@ PRESETS = {
         prefixes=2,
     ),
     "cpu": Figure2(
-        facts="pararel", n_facts=8, every=3, draws=5, rows=200, tokens=20_000, prefixes=5
+        facts="known_1000", n_facts=8, every=3, draws=5, rows=200, tokens=20_000, prefixes=5
     ),
     "paper": Figure2(n_facts=1000),
 }

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from brodmann.evaluate import holm
-from brodmann.experiments.cells import Cell, Row, cell, find
+from brodmann.experiments.cells import Cell, Row, add_holm, cell, find
 from brodmann.experiments.claims import Judged
 from brodmann.experiments.cnl import data_sets
 from brodmann.experiments.cnl.agreement import agreement_cell
@@ -47,9 +46,7 @@ def run(config: Figure4, bench: Workbench) -> Tables:
                        a.scores.n_samples + b.scores.n_samples, extra=True)
         for a, b in pairs
     ]  # fmt: skip
-    tested = [one for one in cells if one["p"] is not None]
-    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
-        one["p_holm"] = p
+    add_holm(cells)
     cells += [_beyond_chance(one) for one in cells]
     cells += [
         cell("Located", name, "neurons", len(one.whole), unit="neurons",

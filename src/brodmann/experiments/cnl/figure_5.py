@@ -7,8 +7,8 @@ are those of cnl-table-2, after the most epochs.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from brodmann.evaluate import Evaluation, bootstrap_interval, holm, random_sets
-from brodmann.experiments.cells import Cell, Row, cell, change_cell, find, only, units
+from brodmann.evaluate import Evaluation, bootstrap_interval, random_sets
+from brodmann.experiments.cells import Cell, Row, add_holm, cell, change_cell, find, only, units
 from brodmann.experiments.claims import Judged, above, below, unless_at_floor
 from brodmann.experiments.cnl import data_sets
 from brodmann.experiments.cnl.enhanced import (
@@ -152,9 +152,7 @@ def _erased(
 
 def _adjust(cells: Sequence[Row]) -> None:
     """Holm's p over the matrix, without our own rows."""
-    matrix = [one for one in cells if not one.get("extra")]
-    for one, p in zip(matrix, holm([one["p"] for one in matrix]), strict=True):
-        one["p_holm"] = p
+    add_holm([one for one in cells if not one.get("extra")])
 
 
 def _own_and_other(

@@ -9,8 +9,17 @@ cnl-table-3; sets made of whole layers stand beside as many neurons drawn from a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from brodmann.evaluate import Difference, holm, paired_difference
-from brodmann.experiments.cells import Cell, Row, accuracy_cell, cell, change_cell, find, units
+from brodmann.evaluate import Difference, paired_difference
+from brodmann.experiments.cells import (
+    Cell,
+    Row,
+    accuracy_cell,
+    add_holm,
+    cell,
+    change_cell,
+    find,
+    units,
+)
 from brodmann.experiments.claims import Judged
 from brodmann.experiments.cnl import data_sets
 from brodmann.experiments.cnl.everywhere import below_everywhere
@@ -58,9 +67,7 @@ def run(config: Figure8, bench: Workbench) -> Tables:
         cells.append(accuracy_cell(ACCURACY, "Base", column, bench.answers(test), extra=True))
         for name, one in located.items():
             cells += _erased(config, bench, name, one, column, test)
-    tested = [one for one in cells if one["block"] == BEYOND and one.get("p") is not None]
-    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
-        one["p_holm"] = p
+    add_holm([one for one in cells if one["block"] == BEYOND])
     return {"cells": cells, "facts": fact_rows(sample)}
 
 

@@ -7,6 +7,7 @@ makes one neuron set of each method is described in :mod:`brodmann.experiments.c
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -87,7 +88,8 @@ def _paraphrases(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) 
     )
     layers = [frozenset(strongest(one, config.top)) for one in effects]
     depth = bench.model.n_layers
-    found = circuit_edges(bench, circled, {"edges": config.edges, "steps": config.circuit_steps})
+    options = {"edges": config.edges, "steps": config.circuit_steps, "ablation": "zero"}
+    found = circuit_edges(bench, circled, options)
 
     def rate(asked: Sequence[Fact], sets: Sequence[frozenset[int]], universe: Universe) -> Rate:
         those = Asked(asked)
@@ -126,11 +128,8 @@ def _answers(
     texts = [(fact.prompt, fact.delimiter, fact.answer) for fact in facts]
 
     def make() -> dict[str, list[float]]:
-        if without is None:
+        with erased(bench.model, without) if without is not None else nullcontext():
             found = answer_scores(bench.model, texts)
-        else:
-            with erased(bench.model, without):
-                found = answer_scores(bench.model, texts)
         return {
             "greedy": [float(one.greedy) for one in found],
             "logprob": [one.logprob for one in found],
@@ -178,8 +177,12 @@ def _ipp(name: str, one: Located, effects: Mapping[str, Any] | None) -> list[Row
 
 def beyond_best(effects: Mapping[str, Any], key: str) -> Difference:
     """What a set harms more than the random set that harms most, fact by fact."""
-    worst = max(effects["random"], key=lambda harm: sum(harm[key]))
-    return paired_difference(worst[key], effects["located"][key])
+    return paired_difference(_worst(effects, key), effects["located"][key])
+
+
+def _worst(effects: Mapping[str, Any], key: str) -> list[float]:
+    """The harm of the random set that harms most, fact by fact."""
+    return max((harm[key] for harm in effects["random"]), key=sum)
 
 
 def _contrasts(
@@ -191,7 +194,7 @@ def _contrasts(
         beyond = []
         for name in ("KN", "CNL"):
             own = effects[name]["located"]["logprob"]
-            worst = max((harm["logprob"] for harm in effects[name]["random"]), key=sum)
+            worst = _worst(effects[name], "logprob")
             beyond.append([a - b for a, b in zip(own, worst, strict=True)])
         change = paired_difference(*beyond)
         cells.append(change_cell(CONTRASTS, "difference", "IPP, log P", change, "nats", extra=True))
@@ -219,7 +222,7 @@ SMOKE = MethodConfig(
     erasures=2,
 )
 CPU = MethodConfig(
-    facts="pararel",
+    facts="known_1000",
     n_facts=8,
     traced=4,
     circuits=8,

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from brodmann.evaluate import bootstrap_interval, holm, permutation_p, random_sets
+from brodmann.evaluate import bootstrap_interval, permutation_p, random_sets
 from brodmann.experiments.cells import (
     AVERAGE,
     OPERATORS,
     Row,
     accuracy_cell,
+    add_holm,
     cell,
     change_cell,
     units,
@@ -132,10 +133,7 @@ def _beyond(erasures: Sequence[Erasure], block: str, column: str, suffix: str) -
 
 def _adjust(cells: list[Row]) -> None:
     """Add Holm's p over the operators, where there is a p."""
-    tested = [one for one in cells if one["row"].startswith(LOCATED) and one.get("rank")]
-    tested = [one for one in tested if one["p"] is not None]
-    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
-        one["p_holm"] = p
+    add_holm([one for one in cells if one["row"].startswith(LOCATED) and one.get("rank")])
 
 
 def neutral_cells(

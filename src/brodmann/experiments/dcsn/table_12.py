@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from brodmann.evaluate import Evaluation, holm
-from brodmann.experiments.cells import AVERAGE, Cell, Row, cell, find, only
+from brodmann.evaluate import Evaluation
+from brodmann.experiments.cells import AVERAGE, Cell, Row, add_holm, cell, find, only
 from brodmann.experiments.claims import Judged, above, told, unless_at_floor
 from brodmann.experiments.dcsn.erased_operators import LOCATED as ERASED
 from brodmann.experiments.dcsn.erased_operators import erasure_cells
@@ -130,8 +130,7 @@ def _against_the_others(
         for column, found in answers.items()
         if column != best and found and answers[best]
     ]
-    for one, p in zip(cells, holm([one["p"] for one in cells]), strict=True):
-        one["p_holm"] = p
+    add_holm(cells)
     return cells
 
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brodmann.evaluate import holm
 from brodmann.experiments.cells import (
     OPERATORS,
     Cell,
     Row,
     accuracy_cell,
+    add_holm,
     cell,
     change_cell,
     find,
@@ -161,9 +161,7 @@ def _matrix_cells(
                 more = told | _beside(erasure)
                 cells.append(change_cell(*place, erasure.change(), **more))
     for key in ("p", "p_random"):
-        known = [one for one in cells if one.get(key) is not None]
-        for one, adjusted in zip(known, holm([one[key] for one in known]), strict=True):
-            one[f"{key}_holm"] = adjusted
+        add_holm(cells, key)
     return cells
 
 
