@@ -23,7 +23,10 @@ def install(package):
 
 def checked(function):
     """Check a function's arguments and result, or a dataclass's fields, at every call."""
-    if isinstance(function, type) or _names_a_shape(tuple(function.__annotations__.values())):
+    annotations = tuple(function.__annotations__.values())
+    # A quoted name may be one that only type checkers import; jaxtyping passes over those.
+    quoted = any(isinstance(annotation, str) for annotation in annotations)
+    if isinstance(function, type) or quoted or _names_a_shape(annotations):
         return jaxtyping.jaxtyped(typechecker=beartype)(function)
     return beartype(function)
 

@@ -41,7 +41,7 @@ COST = {
     "dcsn-table-5": "20 min",
     "dcsn-table-6": "10 min",
     "dcsn-table-8": "10 min",
-    "dcsn-table-9": "about 35 min",
+    "dcsn-table-9": "35 min",
     "dcsn-table-11": "1 min behind table 3",
     "dcsn-table-12": "about 30 min",
     "cnl-table-1": "25 min",

@@ -13,6 +13,9 @@ from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 Judged = tuple[str, str, str]
 """Name of the claim, verdict, and a sentence with the numbers."""
 
+FEWEST = 6
+"""Units that a verdict needs: the signs of five differences can agree by chance, p = 2 / 2^5."""
+
 
 def above(claim: str, found: Cell | None, level: int | float, because: str) -> Judged:
     """Judge "it is more than ``level``": by which side of it the whole interval lies.
@@ -41,6 +44,9 @@ def _judged(
     """Judge by whether all of the interval is on the claimed side, or on the other."""
     if found is None or None in (found["value"], found["low"], found["high"]):
         return claim, UNDECIDED, f"{because}: not measured."
+    units = found.get("n")
+    if units is not None and units < FEWEST:
+        return claim, UNDECIDED, f"{because}: {told(found)}; of {units} units, too few to judge."
     low, high = found["low"], found["high"]
     holds, fails = (low > level, high <= level) if side == "above" else (high < level, low >= level)
     verdict = SUPPORTED if holds else NOT_SUPPORTED if fails else UNDECIDED

@@ -78,13 +78,12 @@ def circuit_of(
         model: the model.
         fact: what is asked.
         options: ``edges`` (how many of the strongest, on paths or not), ``steps`` of EAP-IG, and
-            what removed edges carry, ``ablation``: ``"zero"``, where the largest absolute scores
-            count, as in the paper; or ``"mean"``, where the edges that help the answer most do.
+            what removed edges carry, ``ablation``: ``"zero"``, as in the paper, or ``"mean"``.
         facts: those of the experiment, whose first prompts the mean is taken over.
     """
     ablated = ablated_with(options, facts)
     scores = eap_ig(model, fact, steps=options["steps"], **ablated)
-    return scores.top(options["edges"], signed=options["ablation"] == "mean", prune=False)
+    return scores.top(options["edges"], prune=False)
 
 
 def ablated_with(options: Mapping[str, Any], facts: Sequence[Fact]) -> dict[str, Any]:

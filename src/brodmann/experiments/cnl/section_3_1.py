@@ -181,7 +181,7 @@ PRESETS = {
         steps=5,
         draws=3,
         edges=5000,
-        circuit_steps=3,
+        circuit_steps=5,
     ),
     "paper": Section31(n_facts=1000, traced=1000, circuits=1000),
 }

@@ -216,7 +216,7 @@ PRESETS = {
         random_circuits=2,
     ),
     "cpu": Section32(
-        facts="known_1000", n_facts=24, steps=5, circuits=8, edges=5000, circuit_steps=3
+        facts="known_1000", n_facts=24, steps=5, circuits=8, edges=5000, circuit_steps=5
     ),
     "paper": Section32(facts="zsre", n_facts=1000, prompts=2, circuits=1000),
 }

@@ -229,7 +229,7 @@ CPU = MethodConfig(
     steps=5,
     draws=3,
     edges=5000,
-    circuit_steps=3,
+    circuit_steps=5,
     tuning_steps=10,
 )
 PAPER = replace(
