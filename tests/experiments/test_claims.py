@@ -1,0 +1,37 @@
+"""A verdict is read off an interval, and needs enough units for one."""
+
+import pytest
+
+from brodmann.experiments.cells import cell
+from brodmann.experiments.claims import FEWEST, above, below
+
+
+def found(low, high, **more):
+    return cell("block", "row", "column", 0.3, low=low, high=high, unit="share", **more)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.1, 0.4, "supported"),
+        (-0.1, 0.4, "undecided at this size"),
+        (-0.4, 0.0, "not supported"),
+    ],
+)
+@pytest.mark.parametrize("judge", [above, below])
+def test_the_whole_interval_must_be_on_one_side(judge, low, high, verdict):
+    if judge is below:
+        low, high = -high, -low
+    name, told, because = judge("one", found(low, high, n=FEWEST), 0, "It")
+    assert (name, told) == ("one", verdict)
+    assert because.startswith("It: 0.300 [")
+
+
+def test_few_units_decide_nothing_however_narrow_their_interval():
+    _, told, because = above("one", found(0.29, 0.31, n=FEWEST - 1), 0, "It")
+    assert told == "undecided at this size"
+    assert "of 5 units" in because
+
+
+def test_what_was_not_measured_decides_nothing():
+    assert above("one", None, 0, "It")[1:] == ("undecided at this size", "It: not measured.")
