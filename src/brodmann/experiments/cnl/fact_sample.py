@@ -49,11 +49,13 @@ class FactSample:
         facts: them, each with as many prompts as the config says.
         asked: how many facts the model was asked.
         known: how many of them it knows.
+        pool: the facts that could be chosen, the chosen ones among them.
     """
 
     facts: tuple[Fact, ...]
     asked: int
     known: int
+    pool: tuple[Fact, ...]
 
     @property
     def cells(self) -> list[Row]:
@@ -95,7 +97,7 @@ def chosen_facts(config: FactConfig, bench: Workbench) -> FactSample:
             f"{len(asked)} it knows {len(known)}. Take other facts, or a larger model."
         )
     cut = tuple(replace(one, paraphrases=one.paraphrases[: config.prompts - 1]) for one in facts)
-    return FactSample(cut, len(asked), len(known))
+    return FactSample(cut, len(asked), len(known), tuple(usable))
 
 
 def _asked_enough(fact: Fact, prompts: int) -> Fact:

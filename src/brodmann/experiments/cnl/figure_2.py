@@ -8,7 +8,7 @@ its margins, which tell layers apart where all edits succeed, and what happens t
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,9 +19,9 @@ from brodmann.evaluate import bootstrap_interval
 from brodmann.evaluate.editing import edit_scores
 from brodmann.experiments.cells import Cell, Row, cell, only
 from brodmann.experiments.claims import Judged, above, below
-from brodmann.experiments.cnl.fact_effects import siblings
 from brodmann.experiments.cnl.fact_sample import FactConfig, chosen_facts, prompts_digest
 from brodmann.experiments.cnl.fact_sets import strongest, traced_effects
+from brodmann.experiments.cnl.fact_targets import editable, replaced
 from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.partial import say
@@ -78,7 +78,7 @@ class Figure2(FactConfig):
 def run(config: Figure2, bench: Workbench) -> Tables:
     """Trace the facts, edit each of them at every layer, and score the edits."""
     sample = chosen_facts(config, bench)
-    facts = editable(sample.facts)
+    facts = editable(sample.facts, sample.pool)
     first = [replaced(fact) for fact in facts]
     effects = traced_effects(
         bench, first, window=config.window, draws=config.draws, seed=config.seed
@@ -110,30 +110,6 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Figure2) -> list[Judged]
               "traced layer minus at others, nats"),
         above("ranks", of(RANKS, "paraphrase margin"), 0, "Spearman's correlation over layers"),
     ]  # fmt: skip
-
-
-def editable(facts: Sequence[Fact]) -> list[Fact]:
-    """Give every fact a new answer and neighbours, where the data name none.
-
-    The answer is that of another subject of its relation, and the neighbours are the other
-    subjects whose answer it is not; facts that have no such other are left out.
-    """
-    found = []
-    for fact, other in zip(facts, siblings(facts), strict=True):
-        target = fact.target_new or (None if other is None else other.answer)
-        if target is None:
-            continue
-        others = [one for one in facts if one.relation == fact.relation and one.id != fact.id]
-        neighbours = tuple((one.prompt, one.answer) for one in others if one.answer != target)
-        kept = fact.neighbours or neighbours
-        found.append(replace(fact, target_new=target, neighbours=kept))
-    return found
-
-
-def replaced(fact: Fact) -> Fact:
-    """Return a fact with its first prompt only: an edit is made at this one."""
-    return Fact(id=fact.id, subject=fact.subject, relation=fact.relation, prompt=fact.prompt,
-                answer=fact.answer, delimiter=fact.delimiter)  # fmt: skip
 
 
 def _edited(
