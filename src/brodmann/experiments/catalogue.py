@@ -51,7 +51,10 @@ COST = {
     "cnl-table-3": "30 min behind table 1",
     "cnl-figure-5": "25 min behind table 2",
     "cnl-table-5": "1 min behind figure 5",
+    "cnl-section-3.1": "20 min",
+    "cnl-section-3.2": "10 min",
     "cnl-section-4": "about 10 min",
+    "cnl-figure-2": "about 20 min",
 }
 """CPU time of preset cpu on smollm2-135m, one thread; "about": estimated from parts of it."""
 
