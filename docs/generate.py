@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from brodmann.cli.main import app
+from brodmann.experiments.catalogue import paper_order
 from brodmann.models.architectures import ARCHITECTURES, Architecture
 
 HERE = Path(__file__).parent
@@ -55,7 +56,7 @@ def verdicts_page() -> str:
         "|---|---|---|---|",
     ]
     results = [(path.parent, _json(path)) for path in (HERE / "study").rglob("run.json")]
-    results.sort(key=lambda one: (one[1]["paper"] != "dcsn", *_order(one[1]), one[0].parts))
+    results.sort(key=lambda one: (paper_order(one[1]["experiment"]), one[0].parts))
     details: list[str] = []
     for folder, run in results:
         verdict = _json(folder / "results.json")["verdict"]
@@ -69,11 +70,6 @@ def verdicts_page() -> str:
             details += [f"- **{row['verdict']}**. Claim: {claim}. Found: {row['because']}"]
         details += [""]
     return _plain_math("\n".join([*lines, "", *details]))
-
-
-def _order(run: dict[str, Any]) -> tuple[str, float]:
-    kind, number = run["place"].split()
-    return {"Section": "", "Table": "a", "Figure": "b"}[kind], float(number)
 
 
 def _json(path: Path) -> Any:

@@ -64,7 +64,7 @@ def load_experiments() -> dict[str, Experiment]:
     for package in (dcsn, cnl):
         for module in iter_modules(package.__path__, f"{package.__name__}."):
             import_module(module.name)
-    return {name: EXPERIMENTS.get(name) for name in sorted(EXPERIMENTS.names(), key=_place)}
+    return {name: EXPERIMENTS.get(name) for name in sorted(EXPERIMENTS.names(), key=paper_order)}
 
 
 def find_experiment(name: str) -> Experiment:
@@ -88,7 +88,7 @@ def catalogue_rows() -> list[dict[str, Any]]:
     """Return a row for each table and figure of both papers, in their order."""
     ready = load_experiments()
     rows = []
-    for name in sorted([*ready, *ELSEWHERE], key=_place):
+    for name in sorted([*ready, *ELSEWHERE], key=paper_order):
         paper, kind, number = name.split("-")
         row: dict[str, Any] = {"id": name, "paper": paper, "place": f"{kind.capitalize()} {number}"}
         if name in ready:
@@ -101,8 +101,8 @@ def catalogue_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def _place(name: str) -> tuple[bool, str, float]:
-    """DCSN first; within a paper sections, tables, figures."""
+def paper_order(name: str) -> tuple[bool, str, float]:
+    """Return an id's sorting key: DCSN first; within a paper sections, tables, figures."""
     paper, kind, number = name.split("-")
     order = {"section": "a", "table": "b", "figure": "c"}
     return paper != "dcsn", order[kind], float(number)
