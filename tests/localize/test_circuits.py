@@ -206,11 +206,16 @@ class TestCircuit:
         assert scores.top(2).pairs == [("embedding", "m0"), ("m0", "logits")]
         assert scores.top(3).pairs == [("embedding", "m0"), ("m0", "logits")]
         assert len(scores.top(3, prune=False)) == 3
+        assert len(scores.top(fraction=0.5, prune=False)) == 17  # of 34
         assert scores.above(0.5, signed=True, prune=False).pairs == [
             ("embedding", "m0"), ("m0", "m1"),
         ]  # fmt: skip
         with pytest.raises(InputError, match="edges"):
             scores.top(0)
+        with pytest.raises(InputError, match="fraction"):
+            scores.top(fraction=2)
+        with pytest.raises(InputError, match="either n or fraction"):
+            scores.top(2, fraction=0.5)
 
 
 def test_a_circuit_saves_and_belongs_to_its_model(tmp_path):

@@ -11,6 +11,7 @@ from brodmann.errors import InputError
 from brodmann.localize.circuits import Circuit
 from brodmann.models.component_graph import ComponentGraph, EdgeMask
 from brodmann.neurons.provenance import Provenance
+from brodmann.neurons.select import count_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,18 +29,32 @@ class EdgeScores:
     values: Float[Tensor, "S R"]
     provenance: Provenance = field(default_factory=dict)
 
-    def top(self, n: int, *, signed: bool = False, prune: bool = True) -> Circuit:
+    def top(
+        self,
+        n: int | None = None,
+        fraction: int | float | None = None,
+        *,
+        signed: bool = False,
+        prune: bool = True,
+    ) -> Circuit:
         """The n edges of the largest scores, less those on no path from embedding to logits.
 
         Args:
             n: edges before pruning.
+            fraction: of the model's edges, instead of n.
             signed: rank by the score, so that only edges that help the answer come first; else by
                 its absolute value, as published.
             prune: leave out edges on no path; the circuit then has n edges or fewer.
 
         Raises:
-            InputError: n is not from 1 to the number of edges.
+            InputError: when not exactly one of n and fraction is given, n is not from 1 to the
+                number of edges, or fraction not above 0 and up to 1.
         """
+        if (n is None) == (fraction is None):
+            raise InputError("Expected either n or fraction; write top(100) or top(fraction=0.01).")
+        if n is None:
+            assert fraction is not None
+            n = count_of(fraction, self.graph.n_edges)
         if not 1 <= n <= self.graph.n_edges:
             raise InputError(f"Expected from 1 to {self.graph.n_edges:,} edges; got {n:,}.")
         ranked = self.values if signed else self.values.abs()

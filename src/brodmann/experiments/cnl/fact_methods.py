@@ -154,7 +154,7 @@ def _mean_circuit(config: MethodConfig, bench: Workbench, parts: Sequence[Part])
     scores = [one for part in parts for one in part]
     values = torch.stack([one.values for one in scores]).mean(0)
     mean = EdgeScores(scores[0].graph, values, scores[0].provenance)
-    return mean.top(config.edges).neurons(bench.model)
+    return mean.top(fraction=config.edges).neurons(bench.model)
 
 
 def _neft(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) -> Part:

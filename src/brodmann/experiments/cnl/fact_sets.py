@@ -77,13 +77,14 @@ def circuit_of(
     Args:
         model: the model.
         fact: what is asked.
-        options: ``edges`` (how many of the strongest, on paths or not), ``steps`` of EAP-IG, and
-            what removed edges carry, ``ablation``: ``"zero"``, as in the paper, or ``"mean"``.
+        options: ``edges`` (what share of the model's, the strongest, on paths or not), ``steps`` of
+            EAP-IG, and what removed edges carry, ``ablation``: ``"zero"``, as in the paper, or
+            ``"mean"``.
         facts: those of the experiment, whose first prompts the mean is taken over.
     """
     ablated = ablated_with(options, facts)
     scores = eap_ig(model, fact, steps=options["steps"], **ablated)
-    return scores.top(options["edges"], prune=False)
+    return scores.top(fraction=options["edges"], prune=False)
 
 
 def ablated_with(options: Mapping[str, Any], facts: Sequence[Fact]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Section31(FactConfig):
         top: layers of a fact.
         window: layers whose MLP outputs are restored together.
         draws: of the noise.
-        edges: of a circuit.
+        edges: of a circuit, as a share of the model's.
         circuit_steps: of EAP-IG.
         faithful: the overlap below which a method is called unfaithful.
         permutations: of the facts of a relation.
@@ -58,7 +58,7 @@ class Section31(FactConfig):
     top: int = 3
     window: int = 10
     draws: int = 10
-    edges: int = 5000
+    edges: float = 0.07
     circuit_steps: int = 5
     faithful: float = 0.5
     permutations: int = 999
@@ -169,7 +169,7 @@ PRESETS = {
         top=1,
         window=1,
         draws=2,
-        edges=20,
+        edges=0.2,
         circuit_steps=2,
         permutations=19,
     ),
@@ -180,7 +180,7 @@ PRESETS = {
         circuits=8,
         steps=5,
         draws=3,
-        edges=5000,
+        edges=0.07,
         circuit_steps=5,
     ),
     "paper": Section31(n_facts=1000, traced=1000, circuits=1000),

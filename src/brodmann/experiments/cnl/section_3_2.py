@@ -58,7 +58,7 @@ class Section32(FactConfig):
         p: share of a fact's prompts that a neuron has to pass in.
         draws: random sets beside each located one.
         circuits: of how many facts, the first, circuits are made.
-        edges: of a circuit.
+        edges: of a circuit, as a share of the model's.
         circuit_steps: of EAP-IG.
         random_circuits: of as many edges beside each.
     """
@@ -68,7 +68,7 @@ class Section32(FactConfig):
     p: int | float = 0.7
     draws: int = 20
     circuits: int = 40
-    edges: int = 5000
+    edges: float = 0.07
     circuit_steps: int = 5
     random_circuits: int = 20
 
@@ -208,12 +208,12 @@ PRESETS = {
         p=0.5,
         draws=2,
         circuits=2,
-        edges=20,
+        edges=0.2,
         circuit_steps=2,
         random_circuits=2,
     ),
     "cpu": Section32(
-        facts="known_1000", n_facts=24, steps=5, circuits=8, edges=5000, circuit_steps=5
+        facts="known_1000", n_facts=24, steps=5, circuits=8, edges=0.07, circuit_steps=5
     ),
     "paper": Section32(facts="zsre", n_facts=1000, prompts=2, circuits=1000),
 }

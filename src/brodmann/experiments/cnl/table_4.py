@@ -138,6 +138,11 @@ def _answers(
     return bench.piece({"told": prompts_digest(facts), "without": pairs_digest(without)}, make)
 
 
+def _mark(name: str) -> dict[str, Any]:
+    """What a cell of a method that the paper's table lacks is marked with."""
+    return {} if name in (*INDIVIDUAL, "CNL") else {"extra": True}
+
+
 def _agreement(name: str, one: Located, paraphrases: Rate | None) -> list[Row]:
     halves = overlap(*one.halves)
     level = layer_matched_chance(*one.halves).overlap
@@ -145,7 +150,7 @@ def _agreement(name: str, one: Located, paraphrases: Rate | None) -> list[Row]:
     cells = [cell(BLOCK, name, "overlap of halves", known(halves), extra=True, **about)]
     if paraphrases is not None:
         cells.append(paraphrases.cell(BLOCK, name, "overlap of paraphrases", extra=True))
-    more: dict[str, Any] = {} if name in (*INDIVIDUAL, "CNL") else {"extra": True}
+    more = _mark(name)
     if name in INDIVIDUAL and paraphrases is not None:
         return [*cells, paraphrases.cell(BLOCK, name, "Overlap", **more)]
     return [*cells, cell(BLOCK, name, "Overlap", known(halves), **about, **more)]
@@ -154,7 +159,7 @@ def _agreement(name: str, one: Located, paraphrases: Rate | None) -> list[Row]:
 def _size(name: str, one: Located, bench: Workbench) -> list[Row]:
     own = [site.parameters_per_neuron for site in bench.model.sites]
     share = one.whole.parameter_share(own, bench.model.hf.num_parameters())
-    more: dict[str, Any] = {} if name in (*INDIVIDUAL, "CNL") else {"extra": True}
+    more = _mark(name)
     return [
         cell(BLOCK, name, "Neuron", one.whole.share, unit="share", neurons=len(one.whole), **more),
         cell(BLOCK, name, "parameters", share, unit="share", extra=True),
@@ -164,7 +169,7 @@ def _size(name: str, one: Located, bench: Workbench) -> list[Row]:
 
 def _ipp(name: str, one: Located, effects: Mapping[str, Any] | None) -> list[Row]:
     """The harm of erasing a set, minus that of the most harmful random set."""
-    more: dict[str, Any] = {} if name in (*INDIVIDUAL, "CNL") else {"extra": True}
+    more = _mark(name)
     if effects is None:
         return [cell(BLOCK, name, "IPP", None, unit="change", neurons=0, **more)]
     draws = {"draws": len(effects["random"]), "match": one.match}
@@ -212,7 +217,7 @@ SMOKE = MethodConfig(
     top=1,
     window=1,
     draws=2,
-    edges=20,
+    edges=0.2,
     circuit_steps=2,
     p=0.5,
     sigma=2,
@@ -228,7 +233,7 @@ CPU = MethodConfig(
     circuits=8,
     steps=5,
     draws=3,
-    edges=5000,
+    edges=0.07,
     circuit_steps=5,
     tuning_steps=10,
 )
@@ -240,8 +245,6 @@ PAPER = replace(
     circuits=1000,
     steps=20,
     draws=10,
-    edges=5000,
-    circuit_steps=5,
     tuning_steps=1000,
 )
 
