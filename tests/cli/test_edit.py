@@ -57,6 +57,36 @@ def test_several_facts_give_edits_and_scores(edit, tmp_path):
     assert record["covariance"]["n_tokens"] > 1000 and record["facts"] == 2
 
 
+def test_interrupted_edits_go_on(edit, tmp_path, monkeypatch):
+    assert edit().returncode == 0
+    whole = read_rows(tmp_path / "out" / "scores.parquet")
+    (tmp_path / "out").rename(tmp_path / "whole")
+    from brodmann.evaluate import editing
+
+    score, scored = editing.edit_scores, []
+
+    def dying(model, fact, *rest):
+        scored.append(fact.id)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return score(model, fact, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(editing, "edit_scores", dying)
+        assert edit().returncode == 130
+    assert "--resume to go on" in edit().stderr
+    assert "it is of another" in edit("--resume", layer=0).stderr
+    with monkeypatch.context() as patch:
+        patch.setattr(editing, "edit_scores", dying)
+        assert edit("--resume").returncode == 0
+    assert scored == ["a", "b", "b"], "what was done is not done again"
+    assert read_rows(tmp_path / "out" / "scores.parquet") == whole
+    for number in ("0001", "0002"):
+        one, other = (RomeEdit.load(tmp_path / n / "edits" / number) for n in ("out", "whole"))
+        assert torch.equal(one.shift, other.shift) and one.provenance == other.provenance
+    assert not list(tmp_path.glob(".*unfinished"))
+
+
 def test_one_fact_gives_a_checkpoint_that_holds_the_edit(edit, place, tmp_path):
     result = edit("--fact", "b", "--target", "N", "--corpus", place / "rows.txt")
     assert result.returncode == 2 and "there is none" in result.stderr

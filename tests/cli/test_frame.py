@@ -77,7 +77,7 @@ class TestFailures:
         [
             (InputError("Expected a.\nGot b."), 2, "Expected a. Got b."),
             (RunError("It broke."), 1, "It broke."),
-            (KeyboardInterrupt(), 130, "interrupted; map and locate go on with --resume"),
+            (KeyboardInterrupt(), 130, "interrupted; --resume goes on, where a verb has it"),
             (OSError(errno.ENOSPC, "No space"), 1, "disk is full"),
             (MemoryError(), 1, "--batch-size"),
             (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "--batch-size"),
@@ -104,7 +104,9 @@ class TestFailures:
 
         monkeypatch.setattr("brodmann.data.describe", interrupted)
         assert main.run(["data", "arithmetic/add", "--limit", "3"]) == 130
-        assert capsys.readouterr().err == "error: interrupted; map and locate go on with --resume\n"
+        assert (
+            capsys.readouterr().err == "error: interrupted; --resume goes on, where a verb has it\n"
+        )
 
     def test_debug_shows_the_traceback(self, monkeypatch):
         def broken(*_args, **_options):

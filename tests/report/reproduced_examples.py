@@ -135,6 +135,23 @@ def neuron_map(folder):
     return save(folder, "cnl-figure-4", [], tables={"neurons": rows})
 
 
+def edits(folder):
+    """Two layers that were edited, and one between them that five facts are traced to."""
+    cells = [
+        cell(block, row, layer, 0.9 - 0.1 * int(layer), 0.05, unit, extra=block != "Success")
+        for block, unit in (("Success", "share"), ("Margins", "nats"))
+        for row in ("efficacy", "paraphrase", "neighbourhood")
+        for layer in ("0", "2")
+    ]
+    cells += [cell("Effect of tracing", "MLP", layer, 0.2, 0.1, "probability", extra=True)
+              for layer in ("0", "2")]  # fmt: skip
+    cells += [
+        cell("Effect of tracing", "facts traced to it", layer, n, None, "examples", extra=True)
+        for layer, n in (("0", 0), ("1", 57), ("2", 1))
+    ]
+    return save(folder, "cnl-figure-2", cells)
+
+
 KINDS = {
     "dots": table_2,
     "hostile": hostile,
@@ -143,4 +160,5 @@ KINDS = {
     "curves": curves,
     "sweep": sweep,
     "map": neuron_map,
+    "edits": edits,
 }

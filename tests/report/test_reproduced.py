@@ -65,6 +65,14 @@ def test_pictures_have_a_panel_for_each_part_of_the_paper(made):
     assert axes_of(made, "map") == 4 + 3, "and a bar of colours for each of three"
 
 
+def test_traced_layers_are_marked_with_their_facts(made):
+    drawing = text(made, "edits", "figures/cnl-figure-2.svg")
+    assert axes_of(made, "edits") == 3
+    assert drawing.count("<!-- 57 -->") == 3, "in every panel, though no edit was made there"
+    assert "<!-- traced layer of a fact (of so many facts) -->" in drawing
+    assert "layers that tracing finds" in text(made, "edits")
+
+
 def test_ours_stands_above_the_paper_in_one_shape(made):
     page = text(made, "dots")
     ours = "| FT-Cap | 0.60 [0.55, 0.65] | 0.63 [0.58, 0.68] |"
@@ -186,7 +194,7 @@ def test_files_are_named_by_plain_words_and_never_twice():
 def test_the_index_has_every_result_in_the_papers_order(made):
     page = (made / "index.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)]*report\.md)\)", page)
-    order = ["dots", "sweep", "bars", "matrix", "map", "curves", "hostile"]
+    order = ["dots", "sweep", "bars", "matrix", "edits", "map", "curves", "hostile"]
     assert links == [f"smollm2-135m/{name}/report.md" for name in order]
     assert page.index("| dcsn-table-2 | Table 2 |") < page.index("| cnl-figure-4 | Figure 4 |")
     row = next(line for line in page.splitlines() if line.startswith("| dcsn-table-2"))

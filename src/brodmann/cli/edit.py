@@ -57,6 +57,7 @@ def edit_command(
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -71,7 +72,7 @@ def edit_command(
         EditRequest(
             model=model, device=device, dtype=dtype, facts=facts, fact=fact, target=target,
             limit=limit, layer=layer, corpus=corpus, max_tokens=max_tokens,
-            covariance=covariance, steps=steps, seed=seed, out=out, overwrite=overwrite,
-            as_json=as_json,
+            covariance=covariance, steps=steps, seed=seed, out=out, resume=resume,
+            overwrite=overwrite, as_json=as_json,
         )
     )  # fmt: skip

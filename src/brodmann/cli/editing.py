@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from brodmann.interventions.rome import RomeEdit
     from brodmann.models import LanguageModel
 
+SCORES = "scores.json"
 MEASURES = ("efficacy", "paraphrase", "neighbourhood")
 _SUFFIXES = {"share right": "", "greedy": "_greedy", "margin, nats": "_margin"}
 
@@ -35,6 +36,7 @@ class EditRequest:
     steps: int
     seed: int
     out: Path
+    resume: bool
     overwrite: bool
     as_json: bool
 
@@ -54,8 +56,8 @@ def run(request: EditRequest) -> None:
     """
     from brodmann.cli.opening import open_model
     from brodmann.cli.run_record import RunRecord
+    from brodmann.cli.unfinished import unfinished
     from brodmann.evaluate import known_facts
-    from brodmann.interventions.edited_facts import bake_edit
     from brodmann.storage import check_new_folder, new_folder, write_rows
 
     if request.covariance and (request.corpus or request.max_tokens):
@@ -69,24 +71,47 @@ def run(request: EditRequest) -> None:
     opened = open_model(request.model, request.device, request.dtype)
     covariance = _covariance(request, opened)
     known = {row["fact"]: row["known"] for row in known_facts(opened, facts).rows}
-    edited = _edited(request, opened, facts, covariance)
-    rows = [row | {"known": known[row["fact"]]} for _, row in edited]
-    summary = _summary(rows)
-    with new_folder(request.out, request.overwrite) as folder:
-        if len(edited) == 1:
-            bake_edit(opened, edited[0][0], folder)
-            edited[0][0].save(folder)
-        else:
-            for number, (edit, _) in enumerate(edited, start=1):
-                place = folder / "edits" / f"{number:04d}"
-                place.mkdir(parents=True)
-                edit.save(place)
-        write_rows(folder / "scores.parquet", rows)
-        record.write(
-            folder, opened, scores=summary, facts=len(rows), known=sum(known.values()),
-            covariance={**covariance.provenance, "n_tokens": covariance.n_tokens},
-        )  # fmt: skip
+    again = {"resume": request.resume, "overwrite": request.overwrite}
+    with unfinished(request.out, _work(request, opened, facts, covariance), **again) as place:
+        edited = _edited(request, opened, facts, covariance, place)
+        rows = [row | {"known": known[row["fact"]]} for _, row in edited]
+        summary = _summary(rows)
+        with new_folder(request.out, request.overwrite) as folder:
+            _write(folder, opened, [edit for edit, _ in edited])
+            write_rows(folder / "scores.parquet", rows)
+            record.write(
+                folder, opened, scores=summary, facts=len(rows), known=sum(known.values()),
+                covariance={**covariance.provenance, "n_tokens": covariance.n_tokens},
+            )  # fmt: skip
     _print(request, rows, summary)
+
+
+def _work(
+    request: EditRequest,
+    model: "LanguageModel",
+    facts: "list[Fact]",
+    covariance: "KeyCovariance",
+) -> dict[str, Any]:
+    """What decides the edits and their scores: an unfinished run of other work is refused."""
+    return {
+        "fingerprint": model.fingerprint, "dtype": str(model.dtype), "layer": request.layer,
+        "steps": request.steps, "seed": request.seed, "covariance": covariance.provenance,
+        "facts": [dataclasses.asdict(fact) for fact in facts],
+    }  # fmt: skip
+
+
+def _write(folder: Path, model: "LanguageModel", edits: "list[RomeEdit]") -> None:
+    """One edit stands in a checkpoint that has it; several each in a folder of their own."""
+    from brodmann.interventions.edited_facts import bake_edit
+
+    if len(edits) == 1:
+        bake_edit(model, edits[0], folder)
+        edits[0].save(folder)
+        return
+    for number, edit in enumerate(edits, start=1):
+        place = folder / "edits" / f"{number:04d}"
+        place.mkdir(parents=True)
+        edit.save(place)
 
 
 def _facts(request: EditRequest) -> "list[Fact]":
@@ -149,19 +174,26 @@ def _edited(
     model: "LanguageModel",
     facts: "list[Fact]",
     covariance: "KeyCovariance",
+    place: Path,
 ) -> "list[tuple[RomeEdit, dict[str, Any]]]":
-    """Each fact's edit, from the clean model, with its scores."""
+    """Each fact's edit, from the clean model, with its scores; those that are kept are read."""
     from brodmann.evaluate.editing import edit_scores
-    from brodmann.interventions.rome import rome_edits
+    from brodmann.interventions.rome import RomeEdit, rome_edits
     from brodmann.progress import progress
+    from brodmann.storage import new_folder, read_json, write_json
 
+    kept = [place / f"{number:04d}" for number in range(1, len(facts) + 1)]
+    left = [(folder, fact) for folder, fact in zip(kept, facts, strict=True) if not folder.exists()]
     edits = rome_edits(
-        model, facts, request.layer, covariance, seed=request.seed, steps=request.steps
-    )
-    return [
-        (edit, edit_scores(model, fact, str(fact.target_new), edit))
-        for fact, edit in progress(zip(facts, edits, strict=True), len(facts), "Editing")
-    ]
+        model, [fact for _, fact in left], request.layer, covariance, seed=request.seed,
+        steps=request.steps,
+    )  # fmt: skip
+    for (folder, fact), edit in progress(zip(left, edits, strict=True), len(left), "Editing"):
+        row = edit_scores(model, fact, str(fact.target_new), edit)
+        with new_folder(folder) as new:
+            edit.save(new)
+            write_json(new / SCORES, row)
+    return [(RomeEdit.load(folder), read_json(folder / SCORES)) for folder in kept]
 
 
 def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ class Failure:
 def failure_of(error: BaseException) -> Failure:
     """Say in one line what went wrong and with which code to exit."""
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted; map and locate go on with --resume", Failure.INTERRUPTED)
+        return Failure("interrupted; --resume goes on, where a verb has it", Failure.INTERRUPTED)
     if isinstance(error, BrokenPipeError):  # the reader of our output had enough
         return Failure("", Failure.FAILED)
     if isinstance(error, BrodmannError):

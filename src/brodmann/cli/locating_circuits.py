@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from brodmann.cli import locating_facts
 from brodmann.cli.locate_request import Request, print_located
+from brodmann.cli.unfinished import unfinished
 from brodmann.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def run(request: Request) -> None:
     used, rows = locating_facts.known(request, opened, facts)
     started = time.perf_counter()
     work = locating_facts.work_of(request, opened, used)
-    with locating_facts.unfinished(request, work) as place:
+    again = {"resume": request.resume, "overwrite": request.overwrite}
+    with unfinished(request.out, work, **again) as place:
         circuits = [
             _circuit(request, opened, used, number, top, place) for number in range(len(used))
         ]

@@ -1,9 +1,6 @@
-"""What the methods of single facts share: the facts that the model knows, and how to go on."""
+"""What the methods of single facts share: the facts that the model knows, and what they decide."""
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from brodmann.cli.locate_request import Request
@@ -16,9 +13,6 @@ if TYPE_CHECKING:
 
 OPTIONS = ("unknown_too",)
 """Options that all methods of facts have."""
-
-WORK = "work.json"
-"""In the folder of an unfinished run: what it works on."""
 
 
 def read(request: Request) -> "list[Fact]":
@@ -63,47 +57,6 @@ def told_of_facts(rows: Sequence[Mapping[str, Any]], used: int) -> str:
     """One line for people: how many facts the model knows, and how many were looked at."""
     known_ones = sum(bool(row["known"]) for row in rows)
     return f"{used} facts looked at; the model answers {known_ones} of {len(rows)} by itself"
-
-
-@contextmanager
-def unfinished(request: Request, work: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a folder beside ``out`` to keep what is done in; it goes when the block ends well.
-
-    A block that fails leaves it, to go on from, where there is something in it.
-
-    Raises:
-        InputError: there is one and neither to resume nor to overwrite it is asked for, or it is
-            of other work.
-    """
-    from brodmann.storage import plain, read_json, write_json
-
-    out = request.out.resolve()
-    folder = out.with_name(f".{out.name}.unfinished")
-    if _holds_work(folder) and not request.resume and not request.overwrite:
-        raise InputError(
-            f"{folder} holds an unfinished run. Write --resume to go on with it, or --overwrite "
-            "to start anew."
-        )
-    if not request.resume or not _holds_work(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write_json(folder / WORK, work)
-    elif read_json(folder / WORK) != plain(work):
-        raise InputError(
-            f"Expected an unfinished run of this model, data and options in {folder}; it is of "
-            "another. Write --overwrite to start anew."
-        )
-    try:
-        yield folder
-    except BaseException:
-        if not _holds_work(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _holds_work(folder: Path) -> bool:
-    return (folder / WORK).exists() and any(path.name != WORK for path in folder.iterdir())
 
 
 def work_of(request: Request, model: "LanguageModel", facts: "Sequence[Fact]") -> dict[str, Any]:

@@ -81,6 +81,29 @@ def draw_bars(result: Reproduced, path: Path) -> str:
     return f"{result.title}. {result.model}, with 95% intervals. Grey: not in the paper."
 
 
+def draw_line(
+    axes: Axes,
+    cells: Sequence[Row],
+    columns: Sequence[str],
+    colour: str,
+    marker: str,
+    label: str,
+    style: str = "-",
+) -> None:
+    """Draw cells as a line over the columns, with the band of their intervals."""
+    known = [c for c in cells if c["value"] is not None and str(c["column"]) in columns]
+    known.sort(key=lambda cell: columns.index(str(cell["column"])))
+    if not known:
+        return
+    places = [columns.index(str(cell["column"])) for cell in known]
+    values = [cell["value"] for cell in known]
+    axes.plot(places, values, color=colour, marker=marker, markersize=4, lw=1.4, ls=style,
+              label=label)  # fmt: skip
+    low, high = ([_end(cell, name) for cell in known] for name in ("low", "high"))
+    axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
+    axes.vlines(places, low, high, color=colour, lw=0.8)  # a single point has no band
+
+
 def _groups(result: Reproduced, block: str) -> list[list[str]]:
     """Return the rows of each panel of a block: one each, those of controls last."""
     rows = result.names("row", block)
@@ -113,7 +136,7 @@ def _lines_panel(axes: Axes, result: Reproduced, block: str, rows: Sequence[str]
         if row in controls:
             look = COLOURS["random"], "_", "not in the paper" if alone else label
         own = _row_of(result, block, row)
-        _line(axes, own, columns, *look, ":" if row in controls else "-")
+        draw_line(axes, own, columns, *look, ":" if row in controls else "-")
     unit = _unit(result.cells(block, extra=False))
     for number, model in enumerate(result.paper_models):
         known = {c.column: result.paper_value(c, unit) for c in result.paper_cells(block, model)
@@ -129,28 +152,6 @@ def _lines_panel(axes: Axes, result: Reproduced, block: str, rows: Sequence[str]
     axes.set_xticks(range(len(columns)), [short(name, 8) for name in columns])
     axes.set_xlim(-0.4, len(columns) - 0.6)
     axes.grid(axis="y", color="#e0e0e0", lw=0.6)
-
-
-def _line(
-    axes: Axes,
-    cells: Sequence[Row],
-    columns: Sequence[str],
-    colour: str,
-    marker: str,
-    label: str,
-    style: str = "-",
-) -> None:
-    known = [c for c in cells if c["value"] is not None and str(c["column"]) in columns]
-    known.sort(key=lambda cell: columns.index(str(cell["column"])))
-    if not known:
-        return
-    places = [columns.index(str(cell["column"])) for cell in known]
-    values = [cell["value"] for cell in known]
-    axes.plot(places, values, color=colour, marker=marker, markersize=4, lw=1.4, ls=style,
-              label=label)  # fmt: skip
-    low, high = ([_end(cell, name) for cell in known] for name in ("low", "high"))
-    axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
-    axes.vlines(places, low, high, color=colour, lw=0.8)  # a single point has no band
 
 
 def _bars_panel(axes: Axes, result: Reproduced, block: str) -> None:

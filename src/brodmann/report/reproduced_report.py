@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from brodmann.report.figure_edits import draw_edits
 from brodmann.report.reproduced_csv import write_csv
 from brodmann.report.reproduced_curves import draw_bars, draw_lines
 from brodmann.report.reproduced_dots import draw_dots
@@ -16,7 +17,7 @@ PICTURES: dict[str, Callable[[Reproduced, Path], str]] = {
     "dcsn-table-4": draw_lines,
     "dcsn-table-5": draw_matrices,
     "dcsn-table-12": draw_lines,
-    "cnl-figure-2": draw_lines,
+    "cnl-figure-2": draw_edits,
     "cnl-figure-4": draw_map,
     "cnl-figure-5": draw_matrices,
     "cnl-figure-6": draw_lines,

@@ -7,6 +7,7 @@ its margins, which tell layers apart where all edits succeed, and what happens t
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -168,8 +169,9 @@ def _by_layer(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> list[
         cells.append(
             _mean_cell("Effect of tracing", "MLP", f"{layer}", effect, "probability", extra=True)
         )
-        times = sum(1 for row in found if row["traced"])
-        cells.append(cell("Effect of tracing", "facts traced to it", f"{layer}", times,
+    traced = Counter(row["layer"] for row in rows if row["traced"])
+    for layer in sorted({*layers, *traced}):
+        cells.append(cell("Effect of tracing", "facts traced to it", f"{layer}", traced[layer],
                           unit="examples", extra=True))  # fmt: skip
     return cells
 
