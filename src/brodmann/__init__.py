@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         knowledge_neurons,
         lape,
         locate,
+        sender_means,
     )
     from brodmann.models import LanguageModel, load_model
     from brodmann.neurons import NeuronScores, NeuronSet
@@ -89,6 +90,7 @@ _HOMES = {
     "rome_edit": "interventions",
     "rome_edits": "interventions",
     "scaled": "interventions",
+    "sender_means": "localize",
 }
 
 __all__ = [
@@ -129,6 +131,7 @@ __all__ = [
     "rome_edit",
     "rome_edits",
     "scaled",
+    "sender_means",
 ]
 
 

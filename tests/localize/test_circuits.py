@@ -9,8 +9,9 @@ from brodmann.localize.acdc import acdc
 from brodmann.localize.circuits import Circuit
 from brodmann.localize.edge_ablation import edge_effects
 from brodmann.localize.edge_attribution import eap, eap_ig
-from brodmann.localize.edge_runs import EdgeRuns, reading_of, replacements
+from brodmann.localize.edge_runs import EdgeRuns, reading_of
 from brodmann.localize.edge_scores import EdgeScores
+from brodmann.localize.sender_means import replacements, sender_means
 from brodmann.models.component_graph import ComponentGraph
 from brodmann.models.component_hooks import Traffic, routed
 from brodmann.models.components import components_of
@@ -110,10 +111,25 @@ def test_scores_along_the_path_add_up_to_what_all_edges_are_worth(family, ablati
     graph = scores.graph
     components = components_of(model)
     reading = reading_of(model, ASKED, "first")
-    replaced = replacements(model, components, ablation, options.get("reference"), len(reading.ids))
+    replaced = replacements(model, ablation, options.get("reference"), len(reading.ids))
     runs = EdgeRuns(model, components, reading, replaced, graph.exists, 1)
     worth = float(runs.losses(torch.zeros_like(graph.exists)[None])[0]) - runs.loss
     assert float(scores.values.sum()) == pytest.approx(worth, abs=2e-2 * max(1, abs(worth)))
+
+
+def test_means_made_once_serve_as_their_prompts_do():
+    model = opened("gemma2")
+    prompts = [Example("5+7=", "12", ""), Example("98-3=", "95", "")]
+    made = sender_means(model, prompts)
+    assert len(made) == 2
+    for method in (eap, eap_ig):
+        once, again = (method(model, ASKED, ablation="mean", reference=one)
+                       for one in (made, prompts))  # fmt: skip
+        assert torch.equal(once.values, again.values) and once.provenance == again.provenance
+    with pytest.raises(MismatchError, match="means of tiny-llama"):
+        eap(opened("llama"), ASKED, ablation="mean", reference=made)
+    with pytest.raises(InputError, match="none"):
+        sender_means(model, [])
 
 
 def test_a_planted_circuit_is_found():

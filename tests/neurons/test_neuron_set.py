@@ -146,7 +146,7 @@ class TestBelongs:
     def test_another_model_is_refused_unless_forced(self):
         a = NeuronSet.from_pairs([(0, 0)], 2, 2, provenance=PROVENANCE)
         a.check_belongs("f" * 64, "tiny")
-        with pytest.raises(MismatchError, match=r"neurons of big \(0+\); .* on tiny \(f+\)"):
+        with pytest.raises(MismatchError, match=r"neurons of big \(0+\); .* of tiny \(f+\)"):
             a.check_belongs("0" * 64, "big")
         a.check_belongs("0" * 64, "big", force=True)
 

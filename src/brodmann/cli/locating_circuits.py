@@ -36,6 +36,7 @@ def run(request: Request) -> None:
     """
     from brodmann.cli.opening import open_model
     from brodmann.cli.run_record import RunRecord
+    from brodmann.evaluate.circuit_recall import circuit_recall
     from brodmann.models.components import components_of
     from brodmann.storage import check_new_folder, new_folder, write_json
 
@@ -56,10 +57,15 @@ def run(request: Request) -> None:
     work = locating_facts.work_of(request, opened, used)
     again = {"resume": request.resume, "overwrite": request.overwrite}
     with unfinished(request.out, work, **again) as place:
+        removed = _removed(request, opened, used)
         circuits = [
-            _circuit(request, opened, used, number, top, place) for number in range(len(used))
+            _circuit(request, opened, fact, place / f"{number:04d}", top, removed)
+            for number, fact in enumerate(used, start=1)
         ]
-        recalls = _recalls(request, opened, used, circuits)
+        recalls = [
+            {"fact": fact.id, **circuit_recall(opened, fact, circuit, **removed).row()}
+            for fact, circuit in zip(used, circuits, strict=True)
+        ]
         seconds = time.perf_counter() - started
         neurons = _projected(opened, circuits, asked)
         with new_folder(request.out, request.overwrite) as folder:
@@ -77,10 +83,10 @@ def run(request: Request) -> None:
 def _circuit(
     request: Request,
     model: "LanguageModel",
-    facts: "list[Fact]",
-    number: int,
+    fact: "Fact",
+    kept: Path,
     top: int,
-    place: Path,
+    removed: dict[str, Any],
 ) -> "Circuit":
     """The circuit of one fact, as the unfinished folder has it or found now."""
     from brodmann.localize.acdc import acdc
@@ -89,10 +95,8 @@ def _circuit(
     from brodmann.report.figure_circuit import draw_circuit
     from brodmann.storage import new_folder, write_tensors
 
-    kept = place / f"{number + 1:04d}"
     if kept.exists():
         return Circuit.load(kept, model)
-    fact, removed = facts[number], _removed(request, facts)
     steps = {"steps": request.settings["steps"]} if "steps" in request.settings else {}
     scores = eap_ig(model, fact, **removed, **steps)
     circuit = scores.top(top)
@@ -107,22 +111,13 @@ def _circuit(
     return circuit
 
 
-def _removed(request: Request, facts: "list[Fact]") -> dict[str, Any]:
+def _removed(request: Request, model: "LanguageModel", facts: "list[Fact]") -> dict[str, Any]:
     """What stands in a removed edge's place: nothing, or the mean over all the facts."""
+    from brodmann.localize.sender_means import sender_means
+
     ablation = request.settings.get("ablation", "zero")
-    return {"ablation": ablation, "reference": facts if ablation == "mean" else None}
-
-
-def _recalls(
-    request: Request, model: "LanguageModel", facts: "list[Fact]", circuits: "list[Circuit]"
-) -> list[dict[str, Any]]:
-    from brodmann.evaluate.circuit_recall import circuit_recall
-
-    removed = _removed(request, facts)
-    return [
-        {"fact": fact.id, **circuit_recall(model, fact, circuit, **removed).row()}
-        for fact, circuit in zip(facts, circuits, strict=True)
-    ]
+    means = sender_means(model, facts) if ablation == "mean" else None
+    return {"ablation": ablation, "reference": means}
 
 
 def _projected(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from brodmann.localize.circuits import Circuit
-from brodmann.localize.edge_runs import Asked, EdgeRuns, reading_of, replacements
+from brodmann.localize.edge_runs import Asked, EdgeRuns, reading_of
+from brodmann.localize.sender_means import Reference, replacements
 from brodmann.models.components import components_of
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.logits import logits_from_normed
@@ -79,7 +80,7 @@ def circuit_recall(
     circuit: Circuit,
     *,
     ablation: str = "zero",
-    reference: Sequence[Asked] | None = None,
+    reference: Reference | None = None,
     target: str = "first",
 ) -> CircuitRecall:
     """Let a circuit alone answer: every edge outside it is removed (cnl.txt, §2.3 and §3.2).
@@ -101,7 +102,7 @@ def circuit_recall(
     circuit.check_belongs(model)
     components = components_of(model)
     reading = reading_of(model, fact, target)
-    replaced = replacements(model, components, ablation, reference, len(reading.ids))
+    replaced = replacements(model, ablation, reference, len(reading.ids))
     exists = components.graph.exists
     runs = EdgeRuns(model, components, reading, replaced, circuit.edges, batch_size=1)
     rank, loss = _rank(model, runs), runs.loss
@@ -128,7 +129,7 @@ def circuit_ranks(
     circuits: Sequence[Circuit],
     *,
     ablation: str = "zero",
-    reference: Sequence[Asked] | None = None,
+    reference: Reference | None = None,
 ) -> list[int]:
     """The answer's rank by each of several circuits alone, with one run each.
 
@@ -136,7 +137,7 @@ def circuit_ranks(
     """
     components = components_of(model)
     reading = reading_of(model, fact, "first")
-    replaced = replacements(model, components, ablation, reference, len(reading.ids))
+    replaced = replacements(model, ablation, reference, len(reading.ids))
     ranks = []
     for circuit in circuits:
         circuit.check_belongs(model)

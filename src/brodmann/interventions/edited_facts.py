@@ -10,6 +10,7 @@ from brodmann.errors import MismatchError
 from brodmann.interventions.editable import check_editable, down_weight
 from brodmann.interventions.rome import RomeEdit, edited_weight
 from brodmann.models.language_model import LanguageModel
+from brodmann.neurons.provenance import check_made_on
 from brodmann.storage import write_json
 
 
@@ -72,13 +73,9 @@ def bake_edit(
 
 
 def _check_belongs(model: LanguageModel, edit: RomeEdit, *, force: bool) -> None:
-    given = edit.provenance
-    if given["fingerprint"] != model.fingerprint and not force:
-        raise MismatchError(
-            f"Expected an edit of {model.name} ({model.fingerprint[:12]}); got one of "
-            f"{given['model']} ({str(given['fingerprint'])[:12]}). Make it again on this model, or "
-            "give force=True."
-        )
+    if not force:
+        remedy = "Make it again on this model, or give force=True."
+        check_made_on(model.fingerprint, model.name, edit.provenance, "an edit", remedy)
     fits = edit.layer < model.n_layers and model.sites[edit.layer].n_neurons == len(edit.key)
     if not fits or model.width != len(edit.shift):
         raise MismatchError(

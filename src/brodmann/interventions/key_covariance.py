@@ -19,6 +19,7 @@ from brodmann.models.cache import cache_folder
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.sites import DenseSite
 from brodmann.models.written import left_behind
+from brodmann.neurons.provenance import check_made_on
 from brodmann.progress import progress as progress_bar
 from brodmann.storage import read_tensors, write_tensors
 
@@ -89,12 +90,8 @@ class KeyCovariance:
         Raises:
             MismatchError: it is of another model or another layer.
         """
-        given, asked = self.provenance, f"{model.name} ({model.fingerprint[:12]})"
-        if given["fingerprint"] != model.fingerprint:
-            raise MismatchError(
-                f"Expected key covariances of {asked}; got those of {given['model']} "
-                f"({str(given['fingerprint'])[:12]}). Make them with key_covariances on this model."
-            )
+        remedy = "Make them with key_covariances on this model."
+        check_made_on(model.fingerprint, model.name, self.provenance, "key covariances", remedy)
         if self.layer != layer:
             raise MismatchError(
                 f"Expected key covariances of layer {layer}; got those of layer {self.layer}. "

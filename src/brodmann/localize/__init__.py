@@ -12,6 +12,7 @@ from brodmann.localize.knowledge_neurons import KnowledgeNeurons, facts_of, know
 from brodmann.localize.lape import Lape, lape
 from brodmann.localize.locate import METHODS, locate
 from brodmann.localize.neft import neft
+from brodmann.localize.sender_means import SenderMeans, sender_means
 from brodmann.localize.trace import Trace, layers_as_neurons, read_traces, top_layers, write_trace
 from brodmann.localize.until_stable import UntilStable
 
@@ -21,6 +22,7 @@ __all__ = [
     "EdgeScores",
     "KnowledgeNeurons",
     "Lape",
+    "SenderMeans",
     "Trace",
     "UntilStable",
     "acdc",
@@ -37,6 +39,7 @@ __all__ = [
     "locate",
     "neft",
     "read_traces",
+    "sender_means",
     "top_layers",
     "traces",
     "write_trace",

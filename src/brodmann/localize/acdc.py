@@ -1,6 +1,5 @@
 """ACDC: remove edges one after the other, from the logits down, while the answer stays."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -8,7 +7,8 @@ from torch import Tensor
 
 from brodmann.errors import InputError, MismatchError
 from brodmann.localize.circuits import Circuit, circuit_provenance
-from brodmann.localize.edge_runs import Asked, EdgeRuns, example_of, reading_of, replacements
+from brodmann.localize.edge_runs import Asked, EdgeRuns, example_of, reading_of
+from brodmann.localize.sender_means import Reference, replacements
 from brodmann.models.component_graph import EdgeMask
 from brodmann.models.components import components_of
 from brodmann.models.language_model import LanguageModel
@@ -21,7 +21,7 @@ def acdc(
     *,
     tau: int | float = 0.01,
     ablation: str = "zero",
-    reference: Sequence[Asked] | None = None,
+    reference: Reference | None = None,
     candidates: Circuit | None = None,
     target: str = "first",
     batch_size: int | Literal["auto"] = "auto",
@@ -45,7 +45,8 @@ def acdc(
         fact: a fact (its first prompt) or an example.
         tau: nats that an edge must be worth.
         ablation: what a removed edge carries: ``"zero"`` or the sender's ``"mean"``.
-        reference: prompts for the mean, such as facts of the same relation.
+        reference: prompts for the mean, such as facts of the same relation; or their means, by
+            :func:`brodmann.localize.sender_means.sender_means`, which serve many calls.
         candidates: edges to start from, such as ``eap_ig(...).top(2000)``; all others are out from
             the beginning and never tested, which is not the full method. None: all edges.
         target: ``"first"`` answer token, or ``"all"`` of them, teacher-forced and summed.
@@ -65,7 +66,7 @@ def acdc(
         raise InputError(f"Expected a tau above 0 nats; got {tau:g}.")
     components = components_of(model)
     reading = reading_of(model, fact, target)
-    replaced = replacements(model, components, ablation, reference, len(reading.ids))
+    replaced = replacements(model, ablation, reference, len(reading.ids))
     edges = components.graph.exists
     if candidates is not None:
         candidates.check_belongs(model)

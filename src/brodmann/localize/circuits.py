@@ -16,7 +16,7 @@ from brodmann.models.component_graph import ComponentGraph, EdgeMask
 from brodmann.models.language_model import LanguageModel
 from brodmann.models.sites import DenseSite, NeuronSite
 from brodmann.neurons import NeuronSet
-from brodmann.neurons.provenance import Provenance, check_same_model
+from brodmann.neurons.provenance import Provenance, check_made_on, check_same_model
 from brodmann.neurons.similarity import iou_of, overlap_of
 from brodmann.storage import new_folder, read_json, read_tensors, write_json, write_tensors
 
@@ -111,13 +111,8 @@ class Circuit:
         Raises:
             MismatchError: the fingerprints differ.
         """
-        own = self.provenance.get("fingerprint")
-        if own is not None and own != model.fingerprint:
-            raise MismatchError(
-                f"Expected a circuit of {model.name} ({model.fingerprint[:12]}); this one was "
-                f"located on {self.provenance.get('model', 'another model')} ({str(own)[:12]}). "
-                "Locate it on this model."
-            )
+        remedy = "Locate it on this model."
+        check_made_on(model.fingerprint, model.name, self.provenance, "a circuit", remedy)
 
     def parameter_share(self, model: LanguageModel) -> float:
         """The fraction of the model's parameters that belong to the circuit's heads and MLPs.

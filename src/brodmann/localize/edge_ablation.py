@@ -1,14 +1,14 @@
 """`edge_effects`: what the loss rises by without an edge, by running the model without it."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 
 from brodmann.errors import InputError
 from brodmann.localize.circuits import circuit_provenance
-from brodmann.localize.edge_runs import Asked, EdgeRuns, example_of, reading_of, replacements
+from brodmann.localize.edge_runs import Asked, EdgeRuns, example_of, reading_of
 from brodmann.localize.edge_scores import EdgeScores
+from brodmann.localize.sender_means import Reference, replacements
 from brodmann.models.component_graph import EdgeMask
 from brodmann.models.components import components_of
 from brodmann.models.language_model import LanguageModel
@@ -24,7 +24,7 @@ def edge_effects(
     *,
     edges: EdgeMask | None = None,
     ablation: str = "zero",
-    reference: Sequence[Asked] | None = None,
+    reference: Reference | None = None,
     target: str = "first",
     batch_size: int | Literal["auto"] = "auto",
     progress: bool | None = None,
@@ -64,7 +64,7 @@ def edge_effects(
             "mask with graph.mask_of."
         )
     reading = reading_of(model, fact, target)
-    replaced = replacements(model, components, ablation, reference, len(reading.ids))
+    replaced = replacements(model, ablation, reference, len(reading.ids))
     runs = EdgeRuns(model, components, reading, replaced, graph.exists, batch_size)
     # Those of one receiver together, so that a batch starts as high up as it can.
     places = asked.T.nonzero().flip(0)

@@ -1,6 +1,6 @@
 """Edge attribution patching, plain (EAP) and along a path (EAP-IG): all edges in a few passes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,13 +14,13 @@ from brodmann.localize.edge_runs import (
     Asked,
     example_of,
     reading_of,
-    replacements,
     room_for_rows,
     run_decoder,
 )
 from brodmann.localize.edge_scores import EdgeScores
 from brodmann.localize.edge_traffic import FadingSenders, Recorder
 from brodmann.localize.quadrature import quadrature_nodes
+from brodmann.localize.sender_means import Reference, replacements
 from brodmann.localize.targets import Reading
 from brodmann.models.component_graph import ComponentGraph
 from brodmann.models.component_hooks import Components, routed
@@ -42,7 +42,7 @@ def eap(
     fact: Asked,
     *,
     ablation: str = "zero",
-    reference: Sequence[Asked] | None = None,
+    reference: Reference | None = None,
     target: str = "first",
 ) -> EdgeScores:
     """First-order effect of removing each edge: two passes for all of them.
@@ -67,7 +67,7 @@ def eap_ig(
     *,
     steps: int = 5,
     ablation: str = "zero",
-    reference: Sequence[Asked] | None = None,
+    reference: Reference | None = None,
     corrupted: str | None = None,
     target: str = "first",
 ) -> EdgeScores:
@@ -96,7 +96,8 @@ def eap_ig(
         fact: a fact (its first prompt) or an example.
         steps: gradient evaluations.
         ablation: ``"zero"`` or ``"mean"``; not used with ``corrupted``.
-        reference: prompts for the mean, such as facts of the same relation.
+        reference: prompts for the mean, such as facts of the same relation; or their means, by
+            :func:`brodmann.localize.sender_means.sender_means`, which serve many calls.
         corrupted: a prompt of as many tokens about another subject.
         target: ``"first"`` answer token, or ``"all"`` of them, teacher-forced and summed.
 
@@ -126,17 +127,17 @@ def _prepared(
     model: LanguageModel,
     fact: Asked,
     ablation: str,
-    reference: Sequence[Asked] | None,
+    reference: Reference | None,
     target: str,
 ) -> tuple[Components, Reading, Tensor | None]:
     components = components_of(model)
     reading = reading_of(model, fact, target)
-    replaced = replacements(model, components, ablation, reference, len(reading.ids))
+    replaced = replacements(model, ablation, reference, len(reading.ids))
     return components, reading, replaced
 
 
 def _options(
-    fact: Asked, ablation: str, reference: Sequence[Asked] | None, target: str
+    fact: Asked, ablation: str, reference: Reference | None, target: str
 ) -> dict[str, Any]:
     example = example_of(fact)
     return {

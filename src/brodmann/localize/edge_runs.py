@@ -10,7 +10,7 @@ from torch import Tensor
 from brodmann.data import Example
 from brodmann.data.facts import Fact
 from brodmann.errors import InputError
-from brodmann.localize.edge_traffic import MaskedEdges, Recorder
+from brodmann.localize.edge_traffic import MaskedEdges
 from brodmann.localize.targets import Reading, readings
 from brodmann.models.activations import LayerCall, hidden_states, layer_calls
 from brodmann.models.component_graph import EdgeMask
@@ -20,8 +20,6 @@ from brodmann.models.probability import token_log_probability
 
 Asked = Fact | Example
 """What a circuit is of: a fact, by its first prompt, or one example."""
-
-ABLATIONS = ("zero", "mean")
 
 _ROOM = 2**29
 """Bytes that the contributions of a batch may take under ``batch_size="auto"``."""
@@ -44,52 +42,6 @@ def reading_of(model: LanguageModel, fact: Asked, target: str) -> Reading:
     if target not in ("first", "all"):
         raise InputError(f"Expected target 'first' or 'all'; got '{target}'.")
     return readings(model, [example_of(fact)], target=target, chat_template="off")[0]
-
-
-@torch.no_grad()
-def replacements(
-    model: LanguageModel,
-    components: Components,
-    ablation: str,
-    reference: Sequence[Asked] | None,
-    n_tokens: int,
-) -> Float[Tensor, "S T D"] | None:
-    """What stands in the place of a removed sender: nothing, or its mean over reference prompts.
-
-    The mean runs over all tokens of all prompts but the first, which has a mean of its own: many
-    models park contributions there that are hundreds of times larger than elsewhere.
-
-    Args:
-        model: the model.
-        components: its components.
-        ablation: ``"zero"`` or ``"mean"``.
-        reference: prompts for the mean, such as facts of the same relation.
-        n_tokens: tokens of the prompt that edges are removed from (T).
-
-    Raises:
-        InputError: another ablation; ``reference`` missing, or given where it is not used.
-    """
-    if ablation not in ABLATIONS:
-        raise InputError(f"Expected ablation out of {', '.join(ABLATIONS)}; got '{ablation}'.")
-    if (ablation == "mean") != bool(reference):
-        raise InputError(
-            f"Expected reference prompts with ablation 'mean' and only there; got "
-            f"{len(reference or ())} with '{ablation}'. Give facts of the same relation."
-        )
-    if not reference:
-        return None
-    firsts, others = [], []
-    for fact in reference:
-        ids = reading_of(model, fact, "first").ids
-        recorder = Recorder()
-        with routed(components, recorder):
-            run_decoder(model, [ids])
-        values = recorder.values[0]
-        firsts.append(values[:, 0])
-        others.append(values[:, 1:])
-    first, other = torch.stack(firsts).mean(0), torch.cat(others, 1)
-    other = other.mean(1) if other.shape[1] else first
-    return torch.cat([first[:, None], other[:, None].expand(-1, n_tokens - 1, -1)], 1)
 
 
 def run_decoder(model: LanguageModel, rows: Sequence[Sequence[int]]) -> Float[Tensor, "B T D"]:

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from brodmann.errors import InputError, MismatchError
+from brodmann.errors import InputError
 from brodmann.neurons.provenance import (
     Provenance,
+    check_made_on,
     check_same_model,
     check_same_neurons,
     combined,
@@ -249,13 +250,9 @@ class NeuronSet:
         Raises:
             MismatchError: when the fingerprints differ.
         """
-        own = self._provenance.get("fingerprint")
-        if own is not None and own != fingerprint and not force:
-            raise MismatchError(
-                f"Expected neurons of {name} ({fingerprint[:12]}); these were located on "
-                f"{self._provenance.get('model', 'another model')} ({str(own)[:12]}). Locate them "
-                "on this model, or force it."
-            )
+        if not force:
+            remedy = "Locate them on this model, or force it."
+            check_made_on(fingerprint, name, self._provenance, "neurons", remedy)
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Save the set as a new folder of ``set.safetensors`` and ``set.json``.

@@ -26,6 +26,27 @@ def check_same_model(a: Provenance, b: Provenance, what: str) -> None:
         )
 
 
+def check_made_on(fingerprint: str, name: str, given: Provenance, what: str, remedy: str) -> None:
+    """Refuse what belongs to another model; a value without fingerprint makes no claim.
+
+    Args:
+        fingerprint: the model's.
+        name: the model's, for the message.
+        given: the provenance of what is to be used on it.
+        what: what that is, in words.
+        remedy: what to do instead: a sentence.
+
+    Raises:
+        MismatchError: when the fingerprints differ.
+    """
+    own = given.get("fingerprint")
+    if own is not None and own != fingerprint:
+        raise MismatchError(
+            f"Expected {what} of {name} ({fingerprint[:12]}); got {what} of {_model(given)}. "
+            f"{remedy}"
+        )
+
+
 def check_same_neurons(a: LayerNeuronMask, b: Any, what: str) -> None:
     """Refuse to combine values over different neurons.
 

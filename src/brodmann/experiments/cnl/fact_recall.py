@@ -16,7 +16,7 @@ from brodmann.evaluate import bootstrap_interval, paired_difference, wilson_inte
 from brodmann.evaluate.circuit_recall import circuit_ranks
 from brodmann.experiments.cells import Row, cell, change_cell
 from brodmann.experiments.cnl.fact_sample import asked_at, prompts_digest
-from brodmann.experiments.cnl.fact_sets import ablated_with, among, circuit_of
+from brodmann.experiments.cnl.fact_sets import among, circuit_of, removed_for
 from brodmann.experiments.partial import say
 from brodmann.experiments.workbench import Workbench
 from brodmann.localize.circuits import Circuit
@@ -45,7 +45,7 @@ def recall_cells(
         seed: of them.
         block: of the cells.
     """
-    rows = [_recalled(bench, fact, facts, options, draws, seed) for fact in facts]
+    rows = _recalls(bench, facts, options, draws, seed)
     cells = []
     for column, most in RANKS.items():
         located = [float(row["rank"] <= most) for row in rows]
@@ -75,32 +75,29 @@ def random_circuit(circuit: Circuit, generator: torch.Generator) -> Circuit:
     return Circuit(circuit.graph, (ranks < counts) & exists, circuit.provenance)
 
 
-def _recalled(
-    bench: Workbench,
-    fact: Fact,
-    facts: Sequence[Fact],
-    options: Mapping[str, Any],
-    draws: int,
-    seed: int,
-) -> dict[str, Any]:
-    (first, *_) = asked_at(fact)
-    key = {"recall": prompts_digest([first]), "options": dict(options), "draws": draws,
-           "seed": seed, "among": among(facts, options)}  # fmt: skip
+def _recalls(
+    bench: Workbench, facts: Sequence[Fact], options: Mapping[str, Any], draws: int, seed: int
+) -> list[dict[str, Any]]:
+    """The answer's rank by each fact's circuit and by random ones, and the circuit's size."""
+    removed = removed_for(bench, options, facts)
+    about = {"options": dict(options), "draws": draws, "seed": seed, "among": among(facts, options)}
 
-    def make() -> dict[str, Any]:
+    def of(fact: Fact) -> dict[str, Any]:
         say(f"{bench.name}: recall of {fact.id} by its circuit, and by {draws} random ones")
-        model = bench.model
-        circuit = circuit_of(model, first, options, facts).on_paths()
+        circuit = circuit_of(bench.model, fact, options, removed()).on_paths()
         generator = torch.Generator().manual_seed(seed)
         others = [random_circuit(circuit, generator) for _ in range(draws)]
-        ablated = ablated_with(options, facts)
-        rank, *random = circuit_ranks(model, first, [circuit, *others], **ablated)
+        rank, *random = circuit_ranks(bench.model, fact, [circuit, *others], **removed())
         return {
             "rank": rank,
             "random": random,
-            "share": circuit.parameter_share(model),
+            "share": circuit.parameter_share(bench.model),
             "edges": len(circuit),
             "total": circuit.graph.n_edges,
         }
 
-    return bench.piece(key, make)
+    first = [asked_at(fact)[0] for fact in facts]
+    return [
+        bench.piece({"recall": prompts_digest([one])} | about, lambda one=one: of(one))
+        for one in first
+    ]

@@ -1,7 +1,8 @@
 """What three families of methods locate for single prompts of facts: neurons, layers, edges."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from brodmann.data import Fact
@@ -13,6 +14,7 @@ from brodmann.experiments.workbench import Workbench
 from brodmann.localize.causal_tracing import causal_tracing
 from brodmann.localize.circuits import Circuit
 from brodmann.localize.edge_attribution import eap_ig
+from brodmann.localize.sender_means import sender_means
 from brodmann.models.language_model import LanguageModel
 
 T = TypeVar("T")
@@ -70,7 +72,7 @@ def strongest(effects: Sequence[float], k: int) -> tuple[int, ...]:
 
 
 def circuit_of(
-    model: LanguageModel, fact: Fact, options: Mapping[str, Any], facts: Sequence[Fact]
+    model: LanguageModel, fact: Fact, options: Mapping[str, Any], removed: Mapping[str, Any]
 ) -> Circuit:
     """Locate the circuit of a fact's first prompt by EAP-IG.
 
@@ -80,17 +82,28 @@ def circuit_of(
         options: ``edges`` (what share of the model's, the strongest, on paths or not), ``steps`` of
             EAP-IG, and what removed edges carry, ``ablation``: ``"zero"``, as in the paper, or
             ``"mean"``.
-        facts: those of the experiment, whose first prompts the mean is taken over.
+        removed: what stands in for removed edges, by :func:`removed_for`.
     """
-    ablated = ablated_with(options, facts)
-    scores = eap_ig(model, fact, steps=options["steps"], **ablated)
+    scores = eap_ig(model, fact, steps=options["steps"], **removed)
     return scores.top(fraction=options["edges"], prune=False)
 
 
-def ablated_with(options: Mapping[str, Any], facts: Sequence[Fact]) -> dict[str, Any]:
-    """What edges are replaced with, as arguments of the functions that remove them."""
-    mean = options["ablation"] == "mean"
-    return {"ablation": options["ablation"], "reference": list(facts) if mean else None}
+def removed_for(
+    bench: Workbench, options: Mapping[str, Any], facts: Sequence[Fact]
+) -> Callable[[], dict[str, Any]]:
+    """What stands in for removed edges, as arguments of the functions that remove them.
+
+    The mean is taken over the first prompts of all facts, once, when it is first asked for: a
+    result that is read from the cache needs none.
+    """
+
+    @cache
+    def made() -> dict[str, Any]:
+        mean = options["ablation"] == "mean"
+        means = sender_means(bench.model, facts) if mean else None
+        return {"ablation": options["ablation"], "reference": means}
+
+    return made
 
 
 def among(facts: Sequence[Fact], options: Mapping[str, Any]) -> str | None:
@@ -112,12 +125,13 @@ def circuit_edges(
         ``edges`` (numbers of each prompt's edges), ``universe`` (what they are drawn from),
         ``share`` (of the model's parameters, each prompt's).
     """
+    removed = removed_for(bench, options, facts)
 
     def of(fact: Fact) -> list[dict[str, Any]]:
         say(f"{bench.name}: circuits of {fact.id}")
         rows = []
         for one in asked_at(fact):
-            circuit = circuit_of(bench.model, one, options, facts)
+            circuit = circuit_of(bench.model, one, options, removed())
             mask = circuit.edges.flatten()
             rows.append(
                 {
