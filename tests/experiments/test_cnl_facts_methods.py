@@ -15,7 +15,7 @@ from brodmann.experiments.catalogue import find_experiment
 from brodmann.experiments.cells import find, only
 from brodmann.experiments.cnl import figure_2, section_3_1, section_3_2
 from brodmann.experiments.cnl.alike import Universe, alike
-from brodmann.experiments.cnl.fact_effects import effect_rows, siblings
+from brodmann.experiments.cnl.fact_effects import effect_rows, sibling_of
 from brodmann.experiments.cnl.fact_pairs import ANSWER, FACT, OTHER, RELATION, WORDING, Asked, dealt
 from brodmann.experiments.cnl.fact_recall import random_circuit
 from brodmann.experiments.cnl.fact_sample import chosen_facts, in_twos
@@ -86,7 +86,8 @@ def test_facts_are_taken_in_twos_and_fewer_are_the_first_of_more():
     taken = in_twos([*names, fact("z", "z", "x")], 8)
     assert [one.id for one in taken] == ["a0", "a1", "b0", "b1", "c0", "c1", "a2", "a3"]
     assert in_twos(names, 4) == taken[:4]
-    assert [None if one is None else one.id for one in siblings(FACTS)] == [
+    found = [sibling_of(fact, FACTS) for fact in FACTS]
+    assert [None if one is None else one.id for one in found] == [
         "Oslo", "Cusco", "Oslo", None,
     ]  # fmt: skip
 
@@ -124,7 +125,7 @@ def test_effects_are_changes_of_the_answers_log_probability(bench):
         return answer_scores(bench.model, [(one.prompt, one.delimiter, one.answer)])[0].logprob
 
     for row in rows:
-        one = facts[0] if row["whose"] == "own" else siblings(facts)[0]
+        one = facts[0] if row["whose"] == "own" else sibling_of(facts[0], facts)
         before, after = logprob(one), []
         for chosen in [neurons[0], *random_sets(neurons[0], 2, seed=1)]:
             doubled = row["intervention"] == "doubled"

@@ -22,14 +22,12 @@ from brodmann.neurons import NeuronSet
 FACTORS = {"doubled": 2.0, "zeroed": 0.0}
 
 
-def siblings(facts: Sequence[Fact]) -> list[Fact | None]:
-    """Return for each fact another of its relation with another answer: the next one, in a ring."""
-    found: list[Fact | None] = []
-    for place, fact in enumerate(facts):
-        ring = [*facts[place + 1 :], *facts[:place]]
-        fits = (one for one in ring if one.relation == fact.relation and one.answer != fact.answer)
-        found.append(next(fits, None))
-    return found
+def sibling_of(fact: Fact, pool: Sequence[Fact]) -> Fact | None:
+    """Return another fact of the relation with another answer: the next one in the pool, a ring."""
+    place = [one.id for one in pool].index(fact.id)
+    ring = [*pool[place + 1 :], *pool[:place]]
+    fits = (one for one in ring if one.relation == fact.relation and one.answer != fact.answer)
+    return next(fits, None)
 
 
 def effect_rows(
@@ -48,9 +46,10 @@ def effect_rows(
         ``random`` (the same of every random set). Facts without neurons have none.
     """
     rows = []
-    for fact, other, own in zip(facts, siblings(facts), neurons, strict=True):
+    for fact, own in zip(facts, neurons, strict=True):
         if not len(own):
             continue
+        other = sibling_of(fact, facts)
         asked = [fact] if other is None else [fact, other]
         key = {"effects": prompts_digest(asked), "of": pairs_digest(own), "draws": draws,
                "seed": seed, "factors": FACTORS}  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from brodmann.data import Fact
-from brodmann.experiments.cnl.fact_effects import siblings
+from brodmann.experiments.cnl.fact_effects import sibling_of
 
 NEIGHBOURS = 10
 """Of a fact, at most, where the data name none: as many as CounterFact has."""
@@ -20,10 +20,9 @@ def editable(facts: Sequence[Fact], pool: Sequence[Fact]) -> list[Fact]:
         facts: what is to be edited.
         pool: the facts that answers and neighbours are taken from; ``facts`` are among them.
     """
-    others = {fact.id: other for fact, other in zip(pool, siblings(pool), strict=True)}
     found = []
     for fact in facts:
-        other = others[fact.id]
+        other = sibling_of(fact, pool)
         target = fact.target_new or (None if other is None else other.answer)
         if target is None:
             continue

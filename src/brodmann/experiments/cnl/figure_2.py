@@ -86,12 +86,13 @@ def run(config: Figure2, bench: Workbench) -> Tables:
     )
     layers = range(0, bench.model.n_layers, config.every)
     traced = [strongest(effect, 1)[0] for effect in effects]
-    needed = cache(lambda: _covariances(config, bench, sorted({*layers, *traced})))
+    covariances = cache(lambda: _covariances(config, bench, sorted({*layers, *traced})))
+    prefixes = cache(lambda: sampled_prefixes(bench.model, seed=config.seed)[: config.prefixes])
     rows: list[dict[str, Any]] = []
     for fact, effect, own in zip(facts, effects, traced, strict=True):
         rows += [
             row | {"traced": row["layer"] == own, "effect": effect[row["layer"]]}
-            for row in _edited(config, bench, fact, sorted({*layers, own}), needed)
+            for row in _edited(config, bench, fact, sorted({*layers, own}), covariances, prefixes)
         ]
     cells = [*sample.cells, *_by_layer(rows, list(layers)), *_traced(rows)]
     return {"cells": cells, "edits": rows, "facts": fact_rows(sample)}
@@ -119,6 +120,7 @@ def _edited(
     fact: Fact,
     layers: Sequence[int],
     covariances: Callable[[], Mapping[int, KeyCovariance]],
+    prefixes: Callable[[], list[str]],
 ) -> list[dict[str, Any]]:
     """Edit one fact at each of some layers, each time from the clean model, and score it."""
     target = str(fact.target_new)
@@ -130,10 +132,9 @@ def _edited(
 
     def make(layer: int) -> dict[str, Any]:
         say(f"{bench.name}: editing {fact.id} at layer {layer}")
-        prefixes = sampled_prefixes(bench.model, seed=config.seed)[: config.prefixes]
         edit = rome_edit(
             bench.model, fact, target, layer, covariances()[layer],
-            steps=config.edit_steps, prefixes=prefixes,
+            steps=config.edit_steps, prefixes=prefixes(),
         )  # fmt: skip
         return edit_scores(bench.model, fact, target, edit)
 
