@@ -42,6 +42,7 @@ COST = {
     "dcsn-table-6": "10 min",
     "dcsn-table-8": "10 min",
     "dcsn-table-9": "35 min",
+    "dcsn-table-10": "35 min",
     "dcsn-table-11": "1 min behind table 3",
     "dcsn-table-12": "about 30 min",
     "cnl-table-1": "25 min",
@@ -55,6 +56,7 @@ COST = {
     "cnl-section-3.2": "10 min",
     "cnl-section-4": "about 10 min",
     "cnl-figure-2": "about 20 min",
+    "cnl-table-4": "10 min",
 }
 """CPU time of preset cpu on smollm2-135m, one thread; "about": estimated from parts of it."""
 
