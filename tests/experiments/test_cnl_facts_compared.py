@@ -1,6 +1,7 @@
 """cnl-table-4 and cnl-figure-8: six methods on the same facts."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,10 @@ from brodmann.evaluate.editing import answer_scores
 from brodmann.experiments.catalogue import find_experiment
 from brodmann.experiments.cells import only
 from brodmann.experiments.cnl import figure_8, table_4
-from brodmann.experiments.cnl.fact_methods import LAYERED, METHODS, locate_all
+from brodmann.experiments.cnl.fact_harm import beyond_worst, more_harm
+from brodmann.experiments.cnl.fact_methods import LAYERED, METHODS, as_many_as_kn, locate_all
 from brodmann.experiments.cnl.fact_sample import chosen_facts
-from brodmann.experiments.cnl.table_4 import beyond_best
+from brodmann.experiments.cnl.own_sets import numbers_of, set_of
 from brodmann.experiments.workbench import Workbench
 from brodmann.interventions import erased
 from brodmann.localize import dcsn
@@ -31,7 +33,9 @@ def test_the_effect_is_compared_with_the_most_harmful_draw():
         "located": {"logprob": [3.0, 1.0]},
         "random": [{"logprob": [0.0, 0.5]}, {"logprob": [1.0, 2.0]}, {"logprob": [5.0, -4.0]}],
     }
-    assert beyond_best(effects, "logprob").mean == pytest.approx((2.0 - 1.0) / 2)
+    assert beyond_worst(effects, "logprob").mean == pytest.approx((2.0 - 1.0) / 2)
+    other = {"located": {"logprob": [9.0, 9.0]}, "random": [{"logprob": [0.0, 1.0]}]}
+    assert more_harm(other, effects, "logprob").mean == pytest.approx((17.0 - 1.0) / 2)
 
 
 @pytest.mark.parametrize("name", ["cnl-table-4", "cnl-figure-8"])
@@ -82,6 +86,24 @@ def test_sets_and_effects_are_what_the_library_measures(bench):
     assert cell["value"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_sets_of_one_size_hold_the_strongest(bench):
+    facts = chosen_facts(SMOKE, bench).facts
+    located = locate_all(SMOKE, bench, facts)
+    two = frozenset(list(numbers_of(located["ROME"].whole))[:2])
+    few = located | {"KN": replace(located["KN"], whole=set_of(bench, two))}
+    cut = as_many_as_kn(bench, few)
+    assert set(cut) == {"KN", "NeFT", "DCSN", "CNL"}
+    examples = [[one for fact in half for one in fact.examples()] for half in
+                (facts[::2], facts[1::2])]  # fmt: skip
+    first, second = (dcsn(bench.model, {"a": some}, progress=False)["a"] for some in examples)
+    values = (first.values + second.values) / 2  # halves of one size
+    assert len(examples[0]) == len(examples[1])
+    strongest = values.abs().flatten().topk(2).indices.tolist()
+    assert numbers_of(cut["DCSN"].whole) == frozenset(strongest)
+    nothing = located | {"KN": replace(located["KN"], whole=set_of(bench, frozenset()))}
+    assert as_many_as_kn(bench, nothing) == {}
+
+
 ENDS = {
     "supported": (0.1, 0.3),
     "not supported": (-0.3, -0.1),
@@ -96,6 +118,7 @@ def test_judges_go_by_intervals(verdict):
         (table_4.CONTRASTS, "difference", "overlap of paraphrases"),
         (table_4.BLOCK, "CNL", "IPP, log P"),
         (table_4.CONTRASTS, "difference", "IPP, log P"),
+        (table_4.CONTRASTS, "difference", "IPP, log P, as many as KN"),
     ]
     cells = [
         written(row, column, (low + high) / 2, low, high, block) for block, row, column in places

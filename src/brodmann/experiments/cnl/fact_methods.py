@@ -7,8 +7,8 @@ are those that a full fine-tune on the facts has turned most.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -68,12 +68,15 @@ class Located:
         seconds: what both halves took together.
         match: what random sets have in common with it: ``"layer"``, or ``"none"`` where it is
             made of whole layers.
+        ranked: the neurons of ``whole`` by number, the strongest first; empty where the method
+            ranks none.
     """
 
     whole: NeuronSet
     halves: tuple[NeuronSet, NeuronSet]
     seconds: float
     match: str
+    ranked: tuple[int, ...]
 
 
 Part = Any
@@ -90,14 +93,30 @@ def locate_all(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) ->
     found = {}
     for name in METHODS:
         key = {
-            "located": name, "on": prompts_digest(facts),
+            "located, ranked": name, "on": prompts_digest(facts),
             "options": {one: value for one, value in vars(config).items() if one not in _OUTSIDE},
         }  # fmt: skip
         made = bench.piece(key, lambda name=name: _located(name, config, bench, halves))
         first, second, whole = (set_of(bench, frozenset(one)) for one in made["sets"])
         match = "none" if name in LAYERED else "layer"
-        found[name] = Located(whole, (first, second), made["seconds"], match)
+        found[name] = Located(whole, (first, second), made["seconds"], match, tuple(made["ranked"]))
     return found
+
+
+def as_many_as_kn(bench: Workbench, located: Mapping[str, Located]) -> dict[str, Located]:
+    """Cut what ranks its neurons to as many as KN has, the strongest; empty where KN has none.
+
+    A larger set harms more, whatever it is made of: methods can be compared at one size only.
+    Methods that rank nothing, or have fewer neurons, are left out.
+    """
+    kn = located["KN"]
+    size = len(kn.whole)
+    cut = {
+        name: replace(one, whole=set_of(bench, frozenset(one.ranked[:size])))
+        for name, one in located.items()
+        if len(one.ranked) >= size
+    }
+    return {"KN": kn} | cut if size else {}
 
 
 _OUTSIDE = ("faithful", "permutations", "erasures", "traced", "circuits", "data", "items")
@@ -114,7 +133,13 @@ def _located(
     parts = [part(config, bench, half) for half in halves]
     seconds = time.perf_counter() - start
     sets = [select(config, bench, some) for some in (parts[:1], parts[1:], parts)]
-    return {"sets": [sorted(numbers_of(one)) for one in sets], "seconds": seconds}
+    ranked = _ranked(sets[2], _SCORES[name](parts)) if name in _SCORES else []
+    return {"sets": [sorted(numbers_of(one)) for one in sets], "seconds": seconds, "ranked": ranked}
+
+
+def _ranked(neurons: NeuronSet, scores: NeuronScores) -> list[int]:
+    strength = scores.values.abs().flatten().tolist()
+    return sorted(numbers_of(neurons), key=lambda number: (-strength[number], number))
 
 
 def _kn(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) -> Part:
@@ -166,15 +191,18 @@ def _neft(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) -> Part
     return neft(bench.model, tuned.hf)
 
 
-def _most_turned(config: MethodConfig, bench: Workbench, parts: Sequence[Part]) -> NeuronSet:
+def _turned(parts: Sequence[Part]) -> NeuronScores:
     if len(parts) == 1:
-        return parts[0].top(fraction=config.share)
+        return parts[0]
     first, second = parts
-    both = NeuronScores(
+    return NeuronScores(
         (first.values + second.values) / 2, first.variance, 1, first.block_means,
         first.block_counts, first.real, first.provenance,
     )  # fmt: skip
-    return both.top(fraction=config.share)
+
+
+def _most_turned(config: MethodConfig, bench: Workbench, parts: Sequence[Part]) -> NeuronSet:
+    return _turned(parts).top(fraction=config.share)
 
 
 def _dcsn(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) -> Part:
@@ -191,9 +219,12 @@ def _cnl(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) -> Part:
     return found["facts"]
 
 
+def _of_both(parts: Sequence[Part]) -> NeuronScores:
+    return parts[0] if len(parts) == 1 else interleaved(parts[0], parts[1], {})
+
+
 def _by_sigma(config: MethodConfig, bench: Workbench, parts: Sequence[Part]) -> NeuronSet:
-    scores = parts[0] if len(parts) == 1 else interleaved(parts[0], parts[1], {})
-    return scores.select(config.sigma)
+    return _of_both(parts).select(config.sigma)
 
 
 _METHODS: dict[str, tuple[Callable[..., Part], Callable[..., NeuronSet]]] = {
@@ -205,3 +236,10 @@ _METHODS: dict[str, tuple[Callable[..., Part], Callable[..., NeuronSet]]] = {
     "CNL": (_cnl, _by_sigma),
 }
 """Method -> what it computes of one half, and how it selects from one half, or both."""
+
+_SCORES: dict[str, Callable[[Sequence[Part]], NeuronScores]] = {
+    "NeFT": _turned,
+    "DCSN": _of_both,
+    "CNL": _of_both,
+}
+"""Method -> its scores of all neurons, from one half, or both; the others have none."""

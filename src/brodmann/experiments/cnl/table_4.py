@@ -7,30 +7,32 @@ makes one neuron set of each method is described in :mod:`brodmann.experiments.c
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 from brodmann.data import Fact
-from brodmann.evaluate import Difference, paired_difference, random_sets
-from brodmann.evaluate.editing import answer_scores
 from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
 from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.cnl.agreement import known
 from brodmann.experiments.cnl.alike import Rate, Universe, alike
-from brodmann.experiments.cnl.fact_methods import Located, MethodConfig, locate_all
+from brodmann.experiments.cnl.fact_harm import beyond_worst, harm_of, more_harm
+from brodmann.experiments.cnl.fact_methods import (
+    Located,
+    MethodConfig,
+    as_many_as_kn,
+    locate_all,
+)
 from brodmann.experiments.cnl.fact_pairs import FACT, Asked
-from brodmann.experiments.cnl.fact_sample import chosen_facts, prompts_digest
+from brodmann.experiments.cnl.fact_sample import chosen_facts
 from brodmann.experiments.cnl.fact_sets import circuit_edges, kn_sets, strongest, traced_effects
 from brodmann.experiments.cnl.own_sets import neuron_universe, own_sets
 from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
-from brodmann.experiments.training import pairs_digest
 from brodmann.experiments.workbench import Workbench
-from brodmann.interventions import erased
-from brodmann.neurons import NeuronSet, layer_matched_chance, overlap
+from brodmann.neurons import layer_matched_chance, overlap
 
 BLOCK, CONTRASTS = "Methods", "CNL - KN"
+IPP, EQUAL = "IPP, log P", "IPP, log P, as many as KN"
 INDIVIDUAL = ("KN", "ROME", "KC")
 """Methods whose overlap is that of paraphrases in the paper."""
 
@@ -41,6 +43,7 @@ CLAIMS = {
     "harmful of the random sets does (the paper: an IPP of 20.0).",
     "effect-kn": "The same effect, beyond the most harmful random set, is larger for CNL than for "
     "KN (the paper: 20.0 against 11.4).",
+    "effect-equal": "The same with as many of CNL's neurons as KN has, the strongest.",
 }
 
 
@@ -50,16 +53,21 @@ def run(config: MethodConfig, bench: Workbench) -> Tables:
     located = locate_all(config, bench, sample.facts)
     paraphrases = _paraphrases(config, bench, sample.facts)
     effects = {
-        name: _effects(config, bench, sample.facts, one)
+        name: harm_of(config, bench, sample.facts, one)
         for name, one in located.items()
         if len(one.whole)
+    }
+    equal = {
+        name: harm_of(config, bench, sample.facts, one)
+        for name, one in as_many_as_kn(bench, located).items()
     }
     cells = [*sample.cells]
     for name, one in located.items():
         cells += _agreement(name, one, paraphrases.get(name))
         cells += _size(name, one, bench)
         cells += _ipp(name, one, effects.get(name))
-    cells += _contrasts(paraphrases, effects)
+    cells += [_equal_ipp(name, harm) for name, harm in equal.items()]
+    cells += _contrasts(paraphrases, effects, equal)
     return {"cells": cells, "facts": fact_rows(sample)}
 
 
@@ -67,12 +75,15 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: MethodConfig) -> list[Ju
     """Judge :data:`CLAIMS`."""
     cells = tables["cells"]
     more = only(cells, block=CONTRASTS, row="difference", column="overlap of paraphrases")
-    effect = only(cells, block=BLOCK, row="CNL", column="IPP, log P")
-    beyond = only(cells, block=CONTRASTS, row="difference", column="IPP, log P")
+    effect = only(cells, block=BLOCK, row="CNL", column=IPP)
+    beyond, equal = (
+        only(cells, block=CONTRASTS, row="difference", column=column) for column in (IPP, EQUAL)
+    )
     return [
         above("overlap", more, 0, "Overlap of paraphrases, CNL's minus KN's"),
         above("effect", effect, 0, "Fall of log P beyond the most harmful random set, nats"),
         above("effect-kn", beyond, 0, "The same, CNL's minus KN's, nats"),
+        above("effect-equal", equal, 0, "The same, of sets of one size, nats"),
     ]
 
 
@@ -104,38 +115,6 @@ def _paraphrases(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) 
             facts, own_sets(bench, examples, "cnl", integrals, rule)["CNL's rule"], neurons
         ),
     }
-
-
-def _effects(
-    config: MethodConfig, bench: Workbench, facts: Sequence[Fact], one: Located
-) -> dict[str, Any]:
-    """How each fact's answer falls when a set is erased: ``greedy`` and ``logprob``, by set."""
-    drawn = random_sets(one.whole, config.erasures, one.match, seed=config.seed)
-
-    def harm(neurons: NeuronSet) -> dict[str, list[float]]:
-        before = _answers(bench, facts, None)
-        after = _answers(bench, facts, neurons)
-        return {
-            key: [a - b for a, b in zip(before[key], after[key], strict=True)] for key in before
-        }
-
-    return {"located": harm(one.whole), "random": [harm(other) for other in drawn]}
-
-
-def _answers(
-    bench: Workbench, facts: Sequence[Fact], without: NeuronSet | None
-) -> dict[str, list[float]]:
-    texts = [(fact.prompt, fact.delimiter, fact.answer) for fact in facts]
-
-    def make() -> dict[str, list[float]]:
-        with erased(bench.model, without) if without is not None else nullcontext():
-            found = answer_scores(bench.model, texts)
-        return {
-            "greedy": [float(one.greedy) for one in found],
-            "logprob": [one.logprob for one in found],
-        }
-
-    return bench.piece({"told": prompts_digest(facts), "without": pairs_digest(without)}, make)
 
 
 def _mark(name: str) -> dict[str, Any]:
@@ -174,35 +153,28 @@ def _ipp(name: str, one: Located, effects: Mapping[str, Any] | None) -> list[Row
         return [cell(BLOCK, name, "IPP", None, unit="change", neurons=0, **more)]
     draws = {"draws": len(effects["random"]), "match": one.match}
     return [
-        change_cell(BLOCK, name, "IPP", beyond_best(effects, "greedy"), **draws, **more),
-        change_cell(BLOCK, name, "IPP, log P", beyond_best(effects, "logprob"), "nats",
+        change_cell(BLOCK, name, "IPP", beyond_worst(effects, "greedy"), **draws, **more),
+        change_cell(BLOCK, name, IPP, beyond_worst(effects, "logprob"), "nats",
                     extra=True, **draws),
     ]  # fmt: skip
 
 
-def beyond_best(effects: Mapping[str, Any], key: str) -> Difference:
-    """What a set harms more than the random set that harms most, fact by fact."""
-    return paired_difference(_worst(effects, key), effects["located"][key])
-
-
-def _worst(effects: Mapping[str, Any], key: str) -> list[float]:
-    """The harm of the random set that harms most, fact by fact."""
-    return max((harm[key] for harm in effects["random"]), key=sum)
+def _equal_ipp(name: str, harm: Mapping[str, Any]) -> Row:
+    change = beyond_worst(harm, "logprob")
+    return change_cell(BLOCK, name, EQUAL, change, "nats", extra=True, draws=len(harm["random"]))
 
 
 def _contrasts(
-    paraphrases: Mapping[str, Rate], effects: Mapping[str, Mapping[str, Any]]
+    paraphrases: Mapping[str, Rate],
+    effects: Mapping[str, Mapping[str, Any]],
+    equal: Mapping[str, Mapping[str, Any]],
 ) -> list[Row]:
     rate = paraphrases["CNL"] - paraphrases["KN"]
     cells = [rate.cell(CONTRASTS, "difference", "overlap of paraphrases", extra=True)]
-    if "KN" in effects and "CNL" in effects:
-        beyond = []
-        for name in ("KN", "CNL"):
-            own = effects[name]["located"]["logprob"]
-            worst = _worst(effects[name], "logprob")
-            beyond.append([a - b for a, b in zip(own, worst, strict=True)])
-        change = paired_difference(*beyond)
-        cells.append(change_cell(CONTRASTS, "difference", "IPP, log P", change, "nats", extra=True))
+    for column, harm in ((IPP, effects), (EQUAL, equal)):
+        if "KN" in harm and "CNL" in harm:
+            change = more_harm(harm["CNL"], harm["KN"], "logprob")
+            cells.append(change_cell(CONTRASTS, "difference", column, change, "nats", extra=True))
     return cells
 
 
