@@ -120,7 +120,7 @@ def _edited(
     fact: Fact,
     layers: Sequence[int],
     covariances: Callable[[], Mapping[int, KeyCovariance]],
-    prefixes: Callable[[], list[str]],
+    prefixes: Callable[[], Sequence[str]],
 ) -> list[dict[str, Any]]:
     """Edit one fact at each of some layers, each time from the clean model, and score it."""
     target = str(fact.target_new)
