@@ -57,6 +57,7 @@ COST = {
     "cnl-section-4": "about 10 min",
     "cnl-figure-2": "about 20 min",
     "cnl-table-4": "10 min",
+    "cnl-figure-8": "10 min behind table 4",
 }
 """CPU time of preset cpu on smollm2-135m, one thread; "about": estimated from parts of it."""
 
