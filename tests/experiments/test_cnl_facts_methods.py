@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from brodmann.data import Fact
+from brodmann.errors import DataError, InputError
 from brodmann.evaluate import random_sets
 from brodmann.evaluate.editing import answer_scores
 from brodmann.experiments.catalogue import find_experiment
@@ -23,6 +24,7 @@ from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined, strong
 from brodmann.experiments.cnl.fact_targets import editable
 from brodmann.experiments.cnl.figure_2 import rank_agreements, traced_and_others
 from brodmann.experiments.cnl.own_sets import numbers_of, set_of
+from brodmann.experiments.reproduce import config_of
 from brodmann.experiments.workbench import Workbench
 from brodmann.interventions import erased, scaled
 from brodmann.localize import knowledge_neurons
@@ -93,8 +95,6 @@ def test_facts_are_taken_in_twos_and_fewer_are_the_first_of_more():
 
 
 def test_facts_that_the_model_does_not_know_are_left_out(bench):
-    from brodmann.errors import DataError
-
     known = replace(CONFIGS["cnl-section-3.1"], known=True)
     with pytest.raises(DataError, match="of 10 it knows 0"):
         chosen_facts(known, bench)
@@ -133,6 +133,13 @@ def test_effects_are_changes_of_the_answers_log_probability(bench):
             with change:
                 after.append(logprob(one) - before)
         assert [row["located"], *row["random"]] == pytest.approx(after, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cnl-section-3.1", "cnl-section-3.2", "cnl-table-4"])
+def test_a_number_of_edges_is_refused_before_anything_is_run(name):
+    for edges in ("5000", "0"):
+        with pytest.raises(InputError, match=f"as a share.*got {edges}. Write edges="):
+            config_of(find_experiment(name), "smoke", [f"edges={edges}"])
 
 
 def test_random_circuits_have_as_many_edges_into_each_receiver():

@@ -41,6 +41,18 @@ class FactConfig:
                 raise InputError(f"Expected {name} of {least} or more; got {getattr(self, name)}.")
 
 
+def check_share(name: str, value: int | float) -> None:
+    """Refuse what is no share of something: a number above 0 and up to 1.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not 0 < value <= 1:
+        raise InputError(
+            f"Expected {name} as a share, above 0 and up to 1; got {value:g}. Write {name}=0.07."
+        )
+
+
 @dataclass(frozen=True)
 class FactSample:
     """The facts that were chosen.

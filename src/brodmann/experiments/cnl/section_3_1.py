@@ -14,7 +14,12 @@ from brodmann.experiments.cells import Cell, Row, cell
 from brodmann.experiments.claims import Judged
 from brodmann.experiments.cnl.alike import Universe
 from brodmann.experiments.cnl.fact_pairs import Asked, claims_about, judged_pairs, pair_cells
-from brodmann.experiments.cnl.fact_sample import FactConfig, FactSample, chosen_facts
+from brodmann.experiments.cnl.fact_sample import (
+    FactConfig,
+    FactSample,
+    check_share,
+    chosen_facts,
+)
 from brodmann.experiments.cnl.fact_sets import circuit_edges, kn_sets, strongest, traced_effects
 from brodmann.experiments.cnl.own_sets import neuron_universe
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
@@ -58,7 +63,7 @@ class Section31(FactConfig):
     top: int = 3
     window: int = 10
     draws: int = 10
-    edges: float = 0.07
+    edges: int | float = 0.07
     circuit_steps: int = 5
     faithful: float = 0.5
     permutations: int = 999
@@ -68,6 +73,7 @@ class Section31(FactConfig):
         for name in ("traced", "circuits"):
             if getattr(self, name) < 2:
                 raise InputError(f"Expected {name} of 2 facts or more; got {getattr(self, name)}.")
+        check_share("edges", self.edges)
 
 
 def run(config: Section31, bench: Workbench) -> Tables:

@@ -16,7 +16,12 @@ from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
 from brodmann.experiments.claims import Judged, above, below
 from brodmann.experiments.cnl.fact_effects import FACTORS, effect_rows
 from brodmann.experiments.cnl.fact_recall import RECALL, recall_cells
-from brodmann.experiments.cnl.fact_sample import FactConfig, FactSample, chosen_facts
+from brodmann.experiments.cnl.fact_sample import (
+    FactConfig,
+    FactSample,
+    check_share,
+    chosen_facts,
+)
 from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined
 from brodmann.experiments.cnl.own_sets import set_of
 from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
@@ -68,9 +73,13 @@ class Section32(FactConfig):
     p: int | float = 0.7
     draws: int = 20
     circuits: int = 40
-    edges: float = 0.07
+    edges: int | float = 0.07
     circuit_steps: int = 5
     random_circuits: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("edges", self.edges)
 
 
 def run(config: Section32, bench: Workbench) -> Tables:
