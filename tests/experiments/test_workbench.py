@@ -119,3 +119,17 @@ def test_an_erasure_stands_beside_random_ones(bench):
     nothing = erase_and_compare(bench, neurons - neurons, TEST, draws=3)
     assert nothing.random == []
     assert beyond_random([nothing]) is None
+
+
+def test_a_model_learns_to_stop_where_it_is_asked_to(bench):
+    few = Sample("arithmetic/add:template=plain,max=9", "train", 4)
+    answers = [one.answer for one in bench.examples(few)]
+    stopped = {}
+    for end_of_text in (True, False):
+        training = Training(method="full", sample=few, neurons=None, lr=1e-3, steps=40,
+                            batch_size=4, end_of_text=end_of_text)  # fmt: skip
+        _, tuned = bench.tuned(training, [few])
+        outputs = [row["output"] for row in tuned[few].rows]
+        stopped[end_of_text] = outputs == answers
+        assert all(a.startswith(b) for a, b in zip(outputs, answers, strict=True))
+    assert stopped == {True: True, False: False}

@@ -1,6 +1,7 @@
 """The work behind `brodmann edit`: facts, covariance, edits, scores, folder."""
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ def run(request: EditRequest) -> None:
     record = RunRecord("edit", **request.settings())
     facts = _facts(request)
     opened = open_model(request.model, request.device, request.dtype)
+    _check_targets(opened, facts)
     covariance = _covariance(request, opened)
     known = {row["fact"]: row["known"] for row in known_facts(opened, facts).rows}
     again = {"resume": request.resume, "overwrite": request.overwrite}
@@ -93,9 +95,11 @@ def _work(
     covariance: "KeyCovariance",
 ) -> dict[str, Any]:
     """What decides the edits and their scores: an unfinished run of other work is refused."""
+    moment = covariance.moment.cpu().contiguous().numpy().tobytes()
     return {
         "fingerprint": model.fingerprint, "dtype": str(model.dtype), "layer": request.layer,
         "steps": request.steps, "seed": request.seed, "covariance": covariance.provenance,
+        "n_tokens": covariance.n_tokens, "moment": hashlib.sha256(moment).hexdigest(),
         "facts": [dataclasses.asdict(fact) for fact in facts],
     }  # fmt: skip
 
@@ -139,6 +143,13 @@ def _facts(request: EditRequest) -> "list[Fact]":
                 "answer into its row, or --fact and --target."
             )
     return facts
+
+
+def _check_targets(model: "LanguageModel", facts: "list[Fact]") -> None:
+    """Refuse a target that cannot be told from its prompt before the first edit is made."""
+    from brodmann.models.tokens import tokenise_answers
+
+    tokenise_answers(model, [(fact.prompt, fact.delimiter, str(fact.target_new)) for fact in facts])
 
 
 def _covariance(request: EditRequest, model: "LanguageModel") -> "KeyCovariance":
@@ -188,7 +199,9 @@ def _edited(
         model, [fact for _, fact in left], request.layer, covariance, seed=request.seed,
         steps=request.steps,
     )  # fmt: skip
-    for (folder, fact), edit in progress(zip(left, edits, strict=True), len(left), "Editing"):
+    done = len(facts) - len(left)
+    for folder, fact in progress(left, len(facts), "Editing", done=done):
+        edit = next(edits)
         row = edit_scores(model, fact, str(fact.target_new), edit)
         with new_folder(folder) as new:
             edit.save(new)

@@ -90,12 +90,12 @@ def circuit_recall(
         fact: the fact (its first prompt) or example that it is asked.
         circuit: its edges.
         ablation: what removed edges carry: ``"zero"`` or the sender's ``"mean"``.
-        reference: prompts for the mean.
+        reference: prompts for the mean, or their means.
         target: what the losses are of: the ``"first"`` answer token, or ``"all"``. Ranks are
             always those of the first.
 
     Raises:
-        MismatchError: the circuit is another model's.
+        MismatchError: the circuit is another model's, or the means are.
         InputError: an option out of range.
         DataError: prompt and answer that do not tokenise apart.
     """

@@ -65,6 +65,8 @@ class Schedule:
         seeds: of the order of rows, the random neurons and LoRA's start. The examples are the
             same: another split would train on test examples.
         rank: of LoRA.
+        end_of_text: learn to stop behind the answer, too. A model that learns answers alone forgets
+            what stands behind them: it goes on, and right answers count as wrong.
     """
 
     rates: Mapping[str, Sequence[float]]
@@ -74,6 +76,7 @@ class Schedule:
     held_out: int = 0
     seeds: tuple[int, ...] = (0,)
     rank: int = 8
+    end_of_text: bool = True
 
     def training(self, method: str, spec: str, neurons: NeuronSet | None) -> Training:
         """Return a method's training with the first seed; its rate is still to be chosen."""
@@ -87,6 +90,7 @@ class Schedule:
             seed=self.seeds[0],
             rank=self.rank,
             held_out=self.held_out,
+            end_of_text=self.end_of_text,
         )
 
 

@@ -26,6 +26,7 @@ class Training:
         seed: of the order of rows, and of random neurons.
         rank: of LoRA.
         held_out: examples that are not trained on.
+        end_of_text: learn to stop behind the answer, too.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Training:
     seed: int = 0
     rank: int = 8
     held_out: int = 0
+    end_of_text: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return all that decides the training but the examples themselves, in JSON types."""

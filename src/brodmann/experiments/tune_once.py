@@ -48,12 +48,13 @@ def tune_once(
         eval_every=training.steps if training.held_out else None,
     )
     kept = len(examples) - training.held_out
-    held_out = training_rows(model, examples[kept:]) if training.held_out else None
+    rows = training_rows(model, examples, end_of_text=training.end_of_text)
+    held_out = rows[kept:] if training.held_out else None
     with TemporaryDirectory() as folder:
         result = train(
             model,
             prepared.trained,
-            training_rows(model, examples[:kept]),
+            rows[:kept],
             settings,
             Path(folder),
             eval_rows=held_out,

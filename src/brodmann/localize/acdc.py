@@ -59,7 +59,7 @@ def acdc(
     Raises:
         InputError: an option out of range.
         DataError: prompt and answer that do not tokenise apart.
-        MismatchError: candidates of another model.
+        MismatchError: candidates or means of another model.
         ModelError: the attention cannot be split into heads.
     """
     if not tau > 0:

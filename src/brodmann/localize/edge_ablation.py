@@ -42,7 +42,7 @@ def edge_effects(
         edges: which edges; all by default (a model of 135M has 70,000).
         ablation: as for :func:`brodmann.localize.acdc.acdc`; so are ``reference``, ``target``,
             ``batch_size`` and ``progress``.
-        reference: prompts for the mean.
+        reference: prompts for the mean, or their means.
         target: answer tokens.
         batch_size: runs at a time.
         progress: the bar.
@@ -53,6 +53,7 @@ def edge_effects(
     Raises:
         InputError: an option out of range, or edges that do not exist.
         DataError: prompt and answer that do not tokenise apart.
+        MismatchError: means of another model.
         ModelError: the attention cannot be split into heads.
     """
     components = components_of(model)

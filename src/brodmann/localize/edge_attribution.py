@@ -108,6 +108,7 @@ def eap_ig(
         InputError: an option out of range.
         DataError: prompt and answer that do not tokenise apart; a corrupted prompt of another
             length.
+        MismatchError: means of another model.
         ModelError: the attention cannot be split into heads.
     """
     components, reading, replaced = _prepared(model, fact, ablation, reference, target)

@@ -138,7 +138,7 @@ def _circuits(
     config: Section31, bench: Workbench, sample: FactSample, name: str, ablation: str
 ) -> list[Row]:
     facts = sample.facts[: config.circuits]
-    options = {"edges": config.edges, "steps": config.circuit_steps, "ablation": ablation}
+    options = {"edges": float(config.edges), "steps": config.circuit_steps, "ablation": ablation}
     found = circuit_edges(bench, facts, options)
     return [
         *_compared(config, name, Asked(facts), found["edges"], found["universe"]),

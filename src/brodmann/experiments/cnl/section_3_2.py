@@ -183,7 +183,7 @@ def _changes(block: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _recall(config: Section32, bench: Workbench, sample: FactSample) -> list[Row]:
-    options = {"edges": config.edges, "steps": config.circuit_steps}
+    options = {"edges": float(config.edges), "steps": config.circuit_steps}
     facts = sample.facts[: config.circuits]
     cells = []
     for block, ablation in RECALLS.items():

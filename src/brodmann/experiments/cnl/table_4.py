@@ -43,7 +43,8 @@ CLAIMS = {
     "harmful of the random sets does (the paper: an IPP of 20.0).",
     "effect-kn": "The same effect, beyond the most harmful random set, is larger for CNL than for "
     "KN (the paper: 20.0 against 11.4).",
-    "effect-equal": "The same with as many of CNL's neurons as KN has, the strongest.",
+    "effect-equal": "The same with as many of CNL's neurons as KN has, the strongest (added after "
+    "a first run: larger sets harm more, whatever they are made of).",
 }
 
 
@@ -57,16 +58,14 @@ def run(config: MethodConfig, bench: Workbench) -> Tables:
         for name, one in located.items()
         if len(one.whole)
     }
-    equal = {
-        name: harm_of(config, bench, sample.facts, one)
-        for name, one in as_many_as_kn(bench, located).items()
-    }
+    cut = as_many_as_kn(bench, located)
+    equal = {name: harm_of(config, bench, sample.facts, one) for name, one in cut.items()}
     cells = [*sample.cells]
     for name, one in located.items():
         cells += _agreement(name, one, paraphrases.get(name))
         cells += _size(name, one, bench)
         cells += _ipp(name, one, effects.get(name))
-    cells += [_equal_ipp(name, harm) for name, harm in equal.items()]
+    cells += [_equal_ipp(name, cut[name], harm) for name, harm in equal.items()]
     cells += _contrasts(paraphrases, effects, equal)
     return {"cells": cells, "facts": fact_rows(sample)}
 
@@ -99,7 +98,7 @@ def _paraphrases(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) 
     )
     layers = [frozenset(strongest(one, config.top)) for one in effects]
     depth = bench.model.n_layers
-    options = {"edges": config.edges, "steps": config.circuit_steps, "ablation": "zero"}
+    options = {"edges": float(config.edges), "steps": config.circuit_steps, "ablation": "zero"}
     found = circuit_edges(bench, circled, options)
 
     def rate(asked: Sequence[Fact], sets: Sequence[frozenset[int]], universe: Universe) -> Rate:
@@ -159,9 +158,10 @@ def _ipp(name: str, one: Located, effects: Mapping[str, Any] | None) -> list[Row
     ]  # fmt: skip
 
 
-def _equal_ipp(name: str, harm: Mapping[str, Any]) -> Row:
+def _equal_ipp(name: str, one: Located, harm: Mapping[str, Any]) -> Row:
     change = beyond_worst(harm, "logprob")
-    return change_cell(BLOCK, name, EQUAL, change, "nats", extra=True, draws=len(harm["random"]))
+    about = {"neurons": len(one.whole), "draws": len(harm["random"]), "match": one.match}
+    return change_cell(BLOCK, name, EQUAL, change, "nats", extra=True, **about)
 
 
 def _contrasts(
