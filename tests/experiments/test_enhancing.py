@@ -13,6 +13,7 @@ from brodmann.experiments.enhancing import (
     pooled_cell,
     sign_flip_p,
     unless_all_are_alike,
+    unless_lowered,
 )
 from tests.experiments.benches import accuracy, contrast
 
@@ -79,3 +80,13 @@ def test_where_nothing_can_be_gained_nothing_is_decided():
     assert unless_all_are_alike(judged, ceiling)[1] == "undecided at this size"
     room = [accuracy("b", "Original", "d", 0.5), *ceiling]
     assert unless_all_are_alike(judged, room) == judged
+
+
+def test_what_lowers_accuracy_does_not_raise_it_more_than_others():
+    judged = above("gain", contrast("b", "r", "c", 0.1, 0.2), 0, "Change")
+    assert judged[1] == "supported"
+    assert unless_lowered(judged, contrast("b", "s", "c", -0.3, -0.1))[1] == "not supported"
+    assert unless_lowered(judged, contrast("b", "s", "c", -0.05, 0.1)) == judged
+    assert unless_lowered(judged, None) == judged
+    lost = above("gain", contrast("b", "r", "c", -0.1, 0.2), 0, "Change")
+    assert unless_lowered(lost, contrast("b", "s", "c", -0.3, -0.1)) == lost

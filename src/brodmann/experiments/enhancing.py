@@ -21,9 +21,9 @@ from brodmann.experiments.cells import (
     change_cell,
     units,
 )
-from brodmann.experiments.claims import Judged
+from brodmann.experiments.claims import Judged, told
 from brodmann.experiments.learning_rate import best_rate
-from brodmann.experiments.map_verdict import UNDECIDED
+from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.training import WITHOUT_SET, Training
 from brodmann.experiments.workbench import Workbench
@@ -221,3 +221,16 @@ def unless_all_are_alike(judged: Judged, cells: Sequence[Cell]) -> Judged:
         why = "The model as it is makes hardly a mistake, so that nothing can be gained."
         return judged[0], UNDECIDED, f"{judged[2]} {why}"
     return judged
+
+
+def unless_lowered(judged: Judged, change: Cell | None) -> Judged:
+    """Refuse a claim that tuning raises accuracy where it lowers it, if only less than others do.
+
+    Args:
+        judged: the verdict.
+        change: the accuracy of the tuned model minus that of the model as it is.
+    """
+    if judged[1] != SUPPORTED or change is None or change["high"] is None or change["high"] >= 0:
+        return judged
+    why = f"But the model as it is is better than the tuned one ({told(change)})."
+    return judged[0], NOT_SUPPORTED, f"{judged[2]} {why}"
