@@ -67,7 +67,7 @@ def test_neuron_out_of_range_in_a_hand_made_set(refused, place, tmp_path):
 
 def test_set_of_another_model(refused, brodmann, place, located, tmp_path):
     words = ("erase", place / "other", located, "--out", tmp_path / "out")
-    assert "were located on" in refused(*words)
+    assert "got neurons of" in refused(*words)
     assert not (tmp_path / "out").exists()
     assert brodmann(*words, "--force").returncode == 0
 

@@ -111,7 +111,7 @@ def test_a_larger_set_without_scores(brodmann, located, other, asked, tmp_path):
 
 def test_sets_of_another_model(brodmann, place, located, other, asked):
     words = ("--model", place / "other", *asked[2:])
-    assert "were located on" in refused(brodmann("compare", located, other, *words))
+    assert "got neurons of" in refused(brodmann("compare", located, other, *words))
 
 
 def test_no_draws_are_refused(brodmann, located, other, asked):

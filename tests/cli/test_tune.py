@@ -222,7 +222,7 @@ def test_a_set_or_an_adapter_of_another_model_is_refused(tuned, brodmann, place,
     words = ("--data", place / "rows.jsonl", *STEPS, "--out", tmp_path / "out")
     result = brodmann("tune", place / "other", "--neurons", located, *words)
     assert result.returncode == 2
-    assert "located on" in result.stderr
+    assert "got neurons of" in result.stderr
     words = ("--model", place / "other", "--data", place / "rows.jsonl")
     result = brodmann("evaluate", *words, "--adapter", tuned[0])
     assert result.returncode == 2

@@ -161,7 +161,7 @@ class TestEqualErasure:
         parts = equal_parts(*named_sets(model))
         with pytest.raises(InputError, match="one random set or more beside each effect; got 0"):
             equal_erasure(model, parts, examples, draws=0)
-        with pytest.raises(MismatchError, match="were located on"):
+        with pytest.raises(MismatchError, match="got neurons of"):
             equal_erasure(opened("llama"), parts, examples)
 
     def test_a_measurement_that_is_not_finite_is_no_result(self, planted):

@@ -38,7 +38,7 @@ def of_another_model(model):
     [
         (lambda m: neuron_tuning(m), InputError, "one set"),
         (lambda m: neuron_tuning(m, empty(m)), InputError, "the set is empty"),
-        (lambda m: neuron_tuning(m, of_another_model(m)), MismatchError, "located on another"),
+        (lambda m: neuron_tuning(m, of_another_model(m)), MismatchError, "got neurons of another"),
         (
             lambda m: neuron_tuning(m, NeuronSet.from_pairs([(0, 1)], 9, 4)),
             MismatchError,
