@@ -13,7 +13,7 @@ from brodmann.experiments.enhancing import (
     pooled_cell,
     sign_flip_p,
     unless_all_are_alike,
-    unless_lowered,
+    unless_not_raised,
 )
 from tests.experiments.benches import accuracy, contrast
 
@@ -85,8 +85,10 @@ def test_where_nothing_can_be_gained_nothing_is_decided():
 def test_what_lowers_accuracy_does_not_raise_it_more_than_others():
     judged = above("gain", contrast("b", "r", "c", 0.1, 0.2), 0, "Change")
     assert judged[1] == "supported"
-    assert unless_lowered(judged, contrast("b", "s", "c", -0.3, -0.1))[1] == "not supported"
-    assert unless_lowered(judged, contrast("b", "s", "c", -0.05, 0.1)) == judged
-    assert unless_lowered(judged, None) == judged
+    assert unless_not_raised(judged, contrast("b", "s", "c", -0.3, -0.1))[1] == "not supported"
+    unsure = unless_not_raised(judged, contrast("b", "s", "c", -0.05, 0.1))
+    assert unsure[1] == "undecided at this size" and "for certain" in unsure[2]
+    assert unless_not_raised(judged, contrast("b", "s", "c", 0.05, 0.1)) == judged
+    assert unless_not_raised(judged, None) == judged
     lost = above("gain", contrast("b", "r", "c", -0.1, 0.2), 0, "Change")
-    assert unless_lowered(lost, contrast("b", "s", "c", -0.3, -0.1)) == lost
+    assert unless_not_raised(lost, contrast("b", "s", "c", -0.3, -0.1)) == lost

@@ -223,14 +223,17 @@ def unless_all_are_alike(judged: Judged, cells: Sequence[Cell]) -> Judged:
     return judged
 
 
-def unless_lowered(judged: Judged, change: Cell | None) -> Judged:
-    """Refuse a claim that tuning raises accuracy where it lowers it, if only less than others do.
+def unless_not_raised(judged: Judged, change: Cell | None) -> Judged:
+    """Withhold a claim that tuning raises accuracy more than others where it does not raise it.
+
+    A method whose learning rate harms less than that of another has not taught the model more.
 
     Args:
         judged: the verdict.
         change: the accuracy of the tuned model minus that of the model as it is.
     """
-    if judged[1] != SUPPORTED or change is None or change["high"] is None or change["high"] >= 0:
+    if judged[1] != SUPPORTED or change is None or change["low"] is None or change["low"] > 0:
         return judged
-    why = f"But the model as it is is better than the tuned one ({told(change)})."
-    return judged[0], NOT_SUPPORTED, f"{judged[2]} {why}"
+    verdict = NOT_SUPPORTED if change["high"] < 0 else UNDECIDED
+    why = f"But tuning does not raise accuracy for certain ({told(change)})."
+    return judged[0], verdict, f"{judged[2]} {why}"

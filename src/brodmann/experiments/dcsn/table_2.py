@@ -28,7 +28,7 @@ from brodmann.experiments.enhancing import (
     pooled_cell,
     tune,
     unless_all_are_alike,
-    unless_lowered,
+    unless_not_raised,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
@@ -204,7 +204,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: EnhanceErase) -> list[Ju
         ):
             found = only(cells, block=ENHANCE, row=row, column=AVERAGE)
             told = above(claim, found, 0, f"Accuracy of {row}, over all examples and seeds")
-            told = unless_lowered(told, raised)
+            told = unless_not_raised(told, raised)
             rows = (ORIGINAL, other, LOCATED)
             compared = [one for one in find(cells, block=ENHANCE) if one["row"] in rows]
             judged.append(unless_all_are_alike(told, compared))
