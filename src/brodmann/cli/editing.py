@@ -73,8 +73,8 @@ def run(request: EditRequest) -> None:
     _check_targets(opened, facts)
     covariance = _covariance(request, opened)
     known = {row["fact"]: row["known"] for row in known_facts(opened, facts).rows}
-    again = {"resume": request.resume, "overwrite": request.overwrite}
-    with unfinished(request.out, _work(request, opened, facts, covariance), **again) as place:
+    work = _work(request, opened, facts, covariance)
+    with unfinished(request.out, work, request.resume, request.overwrite) as place:
         edited = _edited(request, opened, facts, covariance, place)
         rows = [row | {"known": known[row["fact"]]} for _, row in edited]
         summary = _summary(rows)

@@ -55,8 +55,7 @@ def run(request: Request) -> None:
     used, rows = locating_facts.known(request, opened, facts)
     started = time.perf_counter()
     work = locating_facts.work_of(request, opened, used)
-    again = {"resume": request.resume, "overwrite": request.overwrite}
-    with unfinished(request.out, work, **again) as place:
+    with unfinished(request.out, work, request.resume, request.overwrite) as place:
         removed = _removed(request, opened, used)
         circuits = [
             _circuit(request, opened, fact, place / f"{number:04d}", top, removed)

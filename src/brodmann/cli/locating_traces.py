@@ -46,8 +46,7 @@ def run(request: Request) -> None:
     used, rows = locating_facts.known(request, opened, facts)
     started = time.perf_counter()
     work = locating_facts.work_of(request, opened, used)
-    again = {"resume": request.resume, "overwrite": request.overwrite}
-    with unfinished(request.out, work, **again) as place:
+    with unfinished(request.out, work, request.resume, request.overwrite) as place:
         found = _traced(request, opened, used, place)
         seconds = time.perf_counter() - started
         averaged = average_traces(found, seed=request.seed)

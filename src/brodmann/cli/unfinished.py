@@ -13,9 +13,7 @@ WORK = "work.json"
 
 
 @contextmanager
-def unfinished(
-    out: Path, work: Mapping[str, Any], *, resume: bool, overwrite: bool
-) -> Iterator[Path]:
+def unfinished(out: Path, work: Mapping[str, Any], resume: bool, overwrite: bool) -> Iterator[Path]:
     """Yield a folder beside ``out`` to keep what is done in; it goes when the block ends well.
 
     A block that fails leaves it, to go on from, where there is something in it.

@@ -16,12 +16,7 @@ from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
 from brodmann.experiments.claims import Judged, above, below
 from brodmann.experiments.cnl.fact_effects import FACTORS, effect_rows
 from brodmann.experiments.cnl.fact_recall import RECALL, recall_cells
-from brodmann.experiments.cnl.fact_sample import (
-    FactConfig,
-    FactSample,
-    check_share,
-    chosen_facts,
-)
+from brodmann.experiments.cnl.fact_sample import FactConfig, FactSample, check_share, chosen_facts
 from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined
 from brodmann.experiments.cnl.own_sets import set_of
 from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
