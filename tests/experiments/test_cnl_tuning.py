@@ -33,6 +33,13 @@ def test_the_three_share_their_trainings(bench):
     rows, columns = ("Random", "W/o located", "Located"), (*config.data, "Avg.")
     cells = {(one["row"], one["column"]) for one in find(tables["cells"], block="σ=2, epoch 1")}
     assert {(row, column) for row in rows for column in columns} <= cells
+    gained = only(tables["cells"], block="All blocks", row="Located - Base", column="Avg.")
+    changes = [
+        only(tables["cells"], block="σ=2, epoch 1", row="Located", column=name)["value"]
+        - only(tables["cells"], block="Base", row="Base", column=name)["value"]
+        for name in config.data
+    ]
+    assert gained["value"] == pytest.approx(sum(changes) / len(changes))
     trained = sorted(path.name for path in bench.cache.iterdir())
     _, tables = run("cnl-table-5", bench)
     assert sorted(path.name for path in bench.cache.iterdir()) == trained
@@ -47,11 +54,19 @@ def test_the_three_share_their_trainings(bench):
             test = Sample(config.data[one["column"]], "test", config.items[one["column"]])
             by_hand.append(one["value"] - bench.answers(test).accuracy)
     assert located["value"] == pytest.approx(sum(by_hand) / 2)
-    _, tables = run("cnl-figure-5", bench)
+    config, tables = run("cnl-figure-5", bench)
     for block in ("Enhance", "Erase"):
         for row in config.data:
             for column in config.data:
                 assert only(tables["cells"], block=block, row=row, column=column) is not None
+    changes = [
+        only(tables["cells"], block="Enhance", row=row, column=column)["value"]
+        for row in config.data
+        for column in config.data
+        if config.families[row] == config.families[column]
+    ]
+    own = only(tables["cells"], block="Enhance", row="All", column=figure_5.OWN)
+    assert own["value"] == pytest.approx(sum(changes) / len(changes))
 
 
 def test_erasing_planted_neurons_harms_their_own_data_set(tmp_path):
@@ -118,3 +133,24 @@ def test_intervals_decide(low, high, verdict):
              for block, ends in (("Enhance", (low, high)), ("Erase", (-high, -low)))]  # fmt: skip
     tables = {"cells": [*base, *cells], "accuracies": base}
     assert [v for _, v, _ in figure_5.judge(tables, figure_5.PRESETS["cpu"])] == [verdict] * 2
+
+
+def test_nothing_is_raised_more_than_others_by_what_lowers_it():
+    base = [accuracy("Base", "Base", "GSM8K")]
+    harm, more = (-0.3, -0.2), (0.1, 0.2)
+    rows = {"Located - Base": harm, "Located - Random": more, "Located - W/o located": more}
+    cells = [contrast("All blocks", row, "Avg.", *ends) for row, ends in rows.items()]
+    judged = table_2.judge({"cells": [*base, *cells]}, table_2.PRESETS["cpu"])
+    assert [one for _, one, _ in judged] == ["not supported"] * 2
+    columns = {"located": harm, "located - random": more, "located - w/o located": more}
+    cells = [contrast("Other datasets", "all σ", *one) for one in _flat(columns)]
+    judged = table_5.judge({"cells": cells, "accuracies": base}, table_5.PRESETS["cpu"])
+    assert [one for _, one, _ in judged] == ["not supported"] * 3
+    columns = {figure_5.OWN: harm, figure_5.OWN_OTHER: more}
+    cells = [contrast("Enhance", "All", *one) for one in _flat(columns)]
+    tables = {"cells": [*base, *cells], "accuracies": base}
+    assert figure_5.judge(tables, figure_5.PRESETS["cpu"])[0][1] == "not supported"
+
+
+def _flat(columns):
+    return [(column, *ends) for column, ends in columns.items()]

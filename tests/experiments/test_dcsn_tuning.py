@@ -125,3 +125,24 @@ def test_a_fit_may_be_a_little_worse_and_no_more():
     assert verdict(-0.04, 0.1) == "supported"
     assert verdict(-0.3, -0.1) == "not supported"
     assert verdict(-0.1, 0.1) == "undecided at this size"
+
+
+def test_nothing_is_raised_more_than_others_by_what_lowers_it():
+    config = replace(table_12.PRESETS["cpu"], sigmas=(3, 6))
+    cells = [accuracy(block, "Original", "3") for block in ("Enhancement", "Erasure")]
+    cells += [
+        contrast("Enhancement", "σ=6 - σ", "3", 0.1, 0.2, 0.01),
+        contrast("Enhancement", table_2.OVER_RANDOM, "6", 0.1, 0.2),
+    ]
+    harm = contrast("Enhancement", table_12.OVER_ORIGINAL, "6", -0.3, -0.2)
+    for more, verdict in (([], "supported"), ([harm], "not supported")):
+        judged = table_12.judge({"cells": [*cells, *more]}, config)
+        assert [judged[0][1], judged[2][1]] == [verdict] * 2
+    cells = [accuracy("+", row, column) for row in ("Original", "FT-All", "FT-Random", "FT-Cap")
+             for column in ("+", "+&-")]  # fmt: skip
+    for column in ("Fit", "Others"):
+        cells.append(contrast("All data sets", "FT-Cap - Original", column, -0.3, -0.2))
+        for row in ("FT-All", "FT-Random"):
+            cells.append(contrast("All data sets", f"FT-Cap - {row}", column, 0.1, 0.2))
+    judged = table_6.judge({"cells": cells}, table_6.PRESETS["cpu"])
+    assert [one for _, one, _ in judged] == ["not supported"] * 3

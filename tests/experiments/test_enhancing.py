@@ -12,8 +12,7 @@ from brodmann.experiments.enhancing import (
     paired,
     pooled_cell,
     sign_flip_p,
-    unless_all_are_alike,
-    unless_not_raised,
+    unless_tuning_shows_nothing,
 )
 from tests.experiments.benches import accuracy, contrast
 
@@ -69,26 +68,30 @@ def test_models_of_which_none_is_able_cannot_be_told_apart():
     judged = above("fits", contrast("b", "r", "c", 0.0, 0.0), -0.05, "Change")
     assert judged[1] == "supported"
     floor = [accuracy("b", "r", "c", 0.0)]
-    assert unless_all_are_alike(judged, floor)[1] == "undecided at this size"
-    assert unless_all_are_alike(judged, [*floor, accuracy("b", "s", "c")]) == judged
+    assert unless_tuning_shows_nothing(judged, floor, None)[1] == "undecided at this size"
+    assert unless_tuning_shows_nothing(judged, [*floor, accuracy("b", "s", "c")], None) == judged
 
 
 def test_where_nothing_can_be_gained_nothing_is_decided():
     judged = above("gain", contrast("b", "r", "c", 0.0, 0.0), 0, "Change")
     assert judged[1] == "not supported"
     ceiling = [accuracy("b", "Original", "c", 1.0), accuracy("b", "FT-Cap", "c", 1.0)]
-    assert unless_all_are_alike(judged, ceiling)[1] == "undecided at this size"
+    assert unless_tuning_shows_nothing(judged, ceiling, None)[1] == "undecided at this size"
     room = [accuracy("b", "Original", "d", 0.5), *ceiling]
-    assert unless_all_are_alike(judged, room) == judged
+    assert unless_tuning_shows_nothing(judged, room, None) == judged
 
 
 def test_what_lowers_accuracy_does_not_raise_it_more_than_others():
     judged = above("gain", contrast("b", "r", "c", 0.1, 0.2), 0, "Change")
+    able = accuracy("b", "s", "c")
     assert judged[1] == "supported"
-    assert unless_not_raised(judged, contrast("b", "s", "c", -0.3, -0.1))[1] == "not supported"
-    unsure = unless_not_raised(judged, contrast("b", "s", "c", -0.05, 0.1))
+    assert (
+        unless_tuning_shows_nothing(judged, [able], contrast("b", "s", "c", -0.3, -0.1))[1]
+        == "not supported"
+    )
+    unsure = unless_tuning_shows_nothing(judged, [able], contrast("b", "s", "c", -0.05, 0.1))
     assert unsure[1] == "undecided at this size" and "for certain" in unsure[2]
-    assert unless_not_raised(judged, contrast("b", "s", "c", 0.05, 0.1)) == judged
-    assert unless_not_raised(judged, None) == judged
+    assert unless_tuning_shows_nothing(judged, [able], contrast("b", "s", "c", 0.05, 0.1)) == judged
+    assert unless_tuning_shows_nothing(judged, [able], None) == judged
     lost = above("gain", contrast("b", "r", "c", -0.1, 0.2), 0, "Change")
-    assert unless_not_raised(lost, contrast("b", "s", "c", -0.3, -0.1)) == lost
+    assert unless_tuning_shows_nothing(lost, [able], contrast("b", "s", "c", -0.3, -0.1)) == lost

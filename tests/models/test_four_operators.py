@@ -10,6 +10,7 @@ import brodmann.experiments.train_four_operators as training
 from brodmann import evaluate, load_examples, load_model, locate
 from brodmann.data.arithmetic.expressions import OPERATORS
 from brodmann.data.arithmetic.options import of_length
+from brodmann.errors import ModelError
 from brodmann.experiments.muon import orthogonal
 from brodmann.experiments.solved_lines import (
     NONE,
@@ -43,6 +44,19 @@ def test_small_models_lie_in_the_package(name):
     assert row["cached"]
     assert row["disk_bytes"] < 4e6
     assert row["download_bytes"] == 0
+
+
+def test_a_folder_of_results_does_not_hide_the_model_it_is_called_after(tmp_path, monkeypatch):
+    (tmp_path / "tiny-random").mkdir()
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_model("tiny-random").name == "tiny-random"
+    with pytest.raises(ModelError, match=r"model folder with config\.json; 'results' has none"):
+        load_model("results")
+    own = load_model(tiny_random(), byte_tokenizer())
+    for part in (own.hf, own.tokenizer):
+        part.save_pretrained("four-operators")
+    assert load_model("four-operators").fingerprint == own.fingerprint
 
 
 @pytest.mark.parametrize("shots", [0, 2, 4])

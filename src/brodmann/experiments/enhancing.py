@@ -202,16 +202,25 @@ def paired(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> Pairs:
     return list(zip(left, right, strict=True))
 
 
-def unless_all_are_alike(judged: Judged, cells: Sequence[Cell]) -> Judged:
+def unless_tuning_shows_nothing(
+    judged: Judged, accuracies: Sequence[Cell], change: Cell | None
+) -> Judged:
     """Withhold a verdict about tuned models where there was nothing to tell them apart by.
 
     That is when none of those compared is above chance, or the model as it is has nothing left to
-    gain.
+    gain. Nor does a method raise accuracy more than others where it does not raise it at all: one
+    whose learning rate harms less than that of another has not taught the model more.
 
     Args:
         judged: the verdict.
-        cells: accuracies of all models that it compares, that of the untuned one among them.
+        accuracies: of all models that it compares, that of the untuned one among them.
+        change: the accuracy of the tuned model minus that of the model as it is; None where it
+            was not measured.
     """
+    return _unless_not_raised(_unless_all_are_alike(judged, accuracies), change)
+
+
+def _unless_all_are_alike(judged: Judged, cells: Sequence[Cell]) -> Judged:
     able = [one for one in cells if one["low"] is not None and one["low"] > one.get("chance", 0)]
     if not able:
         why = "No model is above chance, tuned or not, so they cannot be told apart."
@@ -223,15 +232,7 @@ def unless_all_are_alike(judged: Judged, cells: Sequence[Cell]) -> Judged:
     return judged
 
 
-def unless_not_raised(judged: Judged, change: Cell | None) -> Judged:
-    """Withhold a claim that tuning raises accuracy more than others where it does not raise it.
-
-    A method whose learning rate harms less than that of another has not taught the model more.
-
-    Args:
-        judged: the verdict.
-        change: the accuracy of the tuned model minus that of the model as it is.
-    """
+def _unless_not_raised(judged: Judged, change: Cell | None) -> Judged:
     if judged[1] != SUPPORTED or change is None or change["low"] is None or change["low"] > 0:
         return judged
     verdict = NOT_SUPPORTED if change["high"] < 0 else UNDECIDED

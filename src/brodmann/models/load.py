@@ -42,8 +42,8 @@ def load_model(
 
     Args:
         name_or_model: a bundled name (``brodmann models`` lists them), a folder, a ``.gguf``
-            file, a hub id, or a Hugging Face model in memory (then give its tokenizer). A path
-            that exists wins over a name.
+            file, a hub id, or a Hugging Face model in memory (then give its tokenizer). A
+            model at a path wins over a name; a folder of results that is called so does not.
         tokenizer: the tokenizer of a model in memory; otherwise the model's own.
         dtype: the floating-point type to load in; by default the checkpoint's.
         device: where to put the model; by default the first GPU (of several processes that a
@@ -156,16 +156,16 @@ def _wrap_in_memory(
 def _locate(name: str) -> tuple[str, str | None]:
     """The folder or hub id to read from, and the quantisation where it is known."""
     path = Path(name).expanduser()
-    if path.is_dir() and not (path / "config.json").exists():
-        raise ModelError(f"Expected a model folder with config.json; '{path}' has none.")
-    if path.is_dir():
+    if (path / "config.json").exists():
         return str(path), quantisation_of(path)
     if path.is_file() and path.suffix.lower() == ".gguf":
         folder = load_gguf(path)
-    elif path.exists():
-        raise ModelError(f"Expected a model folder or a .gguf file; '{path}' is neither.")
     elif name in bundled_names():
         folder = fetch(name)
+    elif path.is_dir():
+        raise ModelError(f"Expected a model folder with config.json; '{path}' has none.")
+    elif path.exists():
+        raise ModelError(f"Expected a model folder or a .gguf file; '{path}' is neither.")
     elif path.suffix.lower() == ".gguf" or name.startswith((".", "/", "~")):
         raise ModelError(f"Expected a model folder or file; '{path}' does not exist.")
     else:

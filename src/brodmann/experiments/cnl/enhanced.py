@@ -171,7 +171,6 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         "n_train": 16,
         "batch_size": 4,
         "rates": {"": {"default": (1e-5,), "neurons": (1e-3,), "random": (1e-2,)}},
-        "end_of_text": False,
         **_LOCATING["cpu"],
     },
     "paper": {
@@ -188,6 +187,4 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
     },
 }
 """At the paper's rate of 1e-5 a few steps move 0.15% of the neurons nowhere: ``cpu`` has the rates
-that docs/results.md found best on smollm2-135m instead, and one σ; its GSM8K is slow. It
-does not learn to stop, and nothing that a small model solves here depends on it: of a choice the
-first word counts."""
+that docs/results.md found best on smollm2-135m instead, and one σ; its GSM8K is slow."""

@@ -21,14 +21,19 @@ from brodmann.experiments.cnl.enhanced import (
     tests_of,
     trainings,
 )
-from brodmann.experiments.enhancing import contrast_cell, paired, pooled_cell, unless_all_are_alike
+from brodmann.experiments.enhancing import (
+    contrast_cell,
+    paired,
+    pooled_cell,
+    unless_tuning_shows_nothing,
+)
 from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
 ENHANCE, ERASE, NEUTRAL, BASE = "Enhance", "Erase", "Neutral text", "Base"
-ALL_ROWS, OWN_OTHER = "All", "own family - other families"
+ALL_ROWS, OWN_OTHER, OWN = "All", "own family - other families", "own family"
 
 CLAIMS = {
     "tuned_own": "Tuning neurons located on a data set gains more, beyond random neurons, on data "
@@ -78,6 +83,7 @@ def run(config: Matrices, bench: Workbench) -> Tables:
         )
     )
     found, effects = _enhanced(made, base)
+    found += _own_gain(made, base, config.families)
     cells += found + _own_and_other(ENHANCE, config.families, effects)
     sets = located_sets(config, bench, config.sigmas[0])
     erasures = {
@@ -123,6 +129,21 @@ def _enhanced(
             )
     _adjust(cells)
     return cells, effects
+
+
+def _own_gain(
+    made: Sequence[Trained], base: Mapping[str, Evaluation], families: Mapping[str, str]
+) -> list[Row]:
+    """What tuning located neurons changes on data sets of the own family, over all rows."""
+    pairs = [
+        pair
+        for one in made
+        if one.row == LOCATED
+        for column, runs in one.answers.items()
+        if families[column] == families[one.data]
+        for pair in paired([base[column]], runs)
+    ]
+    return [contrast_cell(ENHANCE, ALL_ROWS, OWN, pairs, extra=True)] if pairs else []
 
 
 def _erased(
@@ -224,8 +245,10 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Matrices) -> list[Judged
     }
     base = find(cells, block=BASE)
     return [
-        unless_all_are_alike(
-            above("tuned_own", found[ENHANCE], 0, because), [*base, *tables["accuracies"]]
+        unless_tuning_shows_nothing(
+            above("tuned_own", found[ENHANCE], 0, because),
+            [*base, *tables["accuracies"]],
+            only(cells, block=ENHANCE, row=ALL_ROWS, column=OWN),
         ),
         unless_at_floor(below("erased_own", found[ERASE], 0, because), base),
     ]

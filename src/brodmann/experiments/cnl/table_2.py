@@ -20,7 +20,7 @@ from brodmann.experiments.enhancing import (
     contrast_cell,
     paired,
     pooled_cell,
-    unless_all_are_alike,
+    unless_tuning_shows_nothing,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
@@ -50,17 +50,17 @@ def run(config: Enhanced, bench: Workbench) -> Tables:
         if one.data in tests
     ]
     names = [name for name in config.data if name in tests]
-    cells = [
-        pooled_cell(BASE, BASE, name, [bench.answers(tests[name])], extra=True) for name in names
-    ]
+    base = {name: bench.answers(tests[name]) for name in names}
+    cells = [pooled_cell(BASE, BASE, name, [one], extra=True) for name, one in base.items()]
     blocks: dict[str, list[Trained]] = {}
     for one in made:
         blocks.setdefault(_block(one), []).append(one)
     for block, found in blocks.items():
         cells += _accuracies(block, found, names)
-        cells += _contrasts(block, found)
+        cells += _contrasts(block, found, base)
     for rate in config.rates:
-        cells += _contrasts(TOGETHER + rate, [one for one in made if one.rate == rate])
+        wanted = [one for one in made if one.rate == rate]
+        cells += _contrasts(TOGETHER + rate, wanted, base)
     return {"cells": cells, "notes": notes}
 
 
@@ -87,16 +87,19 @@ def _accuracies(block: str, found: Sequence[Trained], names: Sequence[str]) -> l
     return cells
 
 
-def _contrasts(block: str, found: Sequence[Trained]) -> list[Row]:
+def _contrasts(block: str, found: Sequence[Trained], base: Mapping[str, Evaluation]) -> list[Row]:
     """Located minus each other method, over all data sets, examples and seeds."""
     by = {(_block(one), one.row, one.data): one for one in found}
     cells = []
-    for row in (RANDOM, REST):
+    for row in (BASE, RANDOM, REST):
         pairs = [
             pair
             for (place, name, data), one in by.items()
             if name == LOCATED and one.answers
-            for pair in paired(by[place, row, data].answers[data], one.answers[data])
+            for pair in paired(
+                [base[data]] if row == BASE else by[place, row, data].answers[data],
+                one.answers[data],
+            )
         ]
         if pairs:
             cells.append(contrast_cell(block, f"{LOCATED} - {row}", AVERAGE, pairs, extra=True))
@@ -112,9 +115,10 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Enhanced) -> list[Judged
         row = f"{LOCATED} - {other}"
         found = only(cells, block=TOGETHER + first, row=row, column=AVERAGE)
         told = above(claim, found, 0, f"Accuracy of {row}, over all data sets and epochs")
+        raised = only(cells, block=TOGETHER + first, row=f"{LOCATED} - {BASE}", column=AVERAGE)
         compared = [one for name in (BASE, other, LOCATED) for one in find(cells, row=name)]
         compared = [one for one in compared if one["column"] != AVERAGE]
-        judged.append(unless_all_are_alike(told, compared))
+        judged.append(unless_tuning_shows_nothing(told, compared, raised))
     return judged
 
 

@@ -20,7 +20,12 @@ from brodmann.experiments.cnl.enhanced import (
     tests_of,
     trainings,
 )
-from brodmann.experiments.enhancing import Pairs, contrast_cell, paired, unless_all_are_alike
+from brodmann.experiments.enhancing import (
+    Pairs,
+    contrast_cell,
+    paired,
+    unless_tuning_shows_nothing,
+)
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
 
@@ -107,6 +112,7 @@ def _against(found: Sequence[Trained], other: str) -> Pairs:
 def judge(tables: Mapping[str, Sequence[Cell]], config: Enhanced) -> list[Judged]:
     """Judge by the changes over all σ, data sets, examples and seeds."""
     judged = []
+    raised = only(tables["cells"], block=BLOCK, row=TOGETHER, column=COLUMNS[LOCATED])
     for claim, column in (
         ("gains", COLUMNS[LOCATED]),
         ("over_random", OVER_RANDOM),
@@ -114,7 +120,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Enhanced) -> list[Judged
     ):
         found = only(tables["cells"], block=BLOCK, row=TOGETHER, column=column)
         told = above(claim, found, 0, f"Change of accuracy on other data sets, {column}")
-        judged.append(unless_all_are_alike(told, tables["accuracies"]))
+        judged.append(unless_tuning_shows_nothing(told, tables["accuracies"], raised))
     return judged
 
 

@@ -27,8 +27,7 @@ from brodmann.experiments.enhancing import (
     paired,
     pooled_cell,
     tune,
-    unless_all_are_alike,
-    unless_not_raised,
+    unless_tuning_shows_nothing,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
@@ -204,10 +203,9 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: EnhanceErase) -> list[Ju
         ):
             found = only(cells, block=ENHANCE, row=row, column=AVERAGE)
             told = above(claim, found, 0, f"Accuracy of {row}, over all examples and seeds")
-            told = unless_not_raised(told, raised)
             rows = (ORIGINAL, other, LOCATED)
             compared = [one for one in find(cells, block=ENHANCE) if one["row"] in rows]
-            judged.append(unless_all_are_alike(told, compared))
+            judged.append(unless_tuning_shows_nothing(told, compared, raised))
     if ERASE in config.blocks:
         found = only(cells, block=ERASE, row=BEYOND_RANDOM, column=AVERAGE)
         told = below("harmful", found, 0, "What erasing does beyond random sets, over all examples")

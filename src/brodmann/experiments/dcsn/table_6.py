@@ -23,7 +23,7 @@ from brodmann.experiments.enhancing import (
     paired,
     pooled_cell,
     tune,
-    unless_all_are_alike,
+    unless_tuning_shows_nothing,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
@@ -167,6 +167,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: FitAndCarryOver) -> list
         row = f"{LOCATED} - {other}"
         found = only(cells, block=POOLED, row=row, column=column)
         told = above(claim, found, level, f"Accuracy of {row}, {column.lower()}")
+        raised = only(cells, block=POOLED, row=f"{LOCATED} - {ORIGINAL}", column=column)
         wanted = (ORIGINAL, other, LOCATED)
         fits = {block.name for block in config.blocks}
         compared = [
@@ -175,7 +176,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: FitAndCarryOver) -> list
             if one["row"] in wanted and one["column"] != AVERAGE and one["value"] is not None
             if one["block"] in fits and (one["column"] == one["block"]) == (column == FIT)
         ]
-        judged.append(unless_all_are_alike(told, compared))
+        judged.append(unless_tuning_shows_nothing(told, compared, raised))
     return judged
 
 
@@ -232,7 +233,7 @@ PRESETS = {
         blocks=(_arithmetic(f"{_PLAIN},shots=2,repeat=true"),),
         n_located=64,
         n_test=40,
-        schedule=Schedule(rates=CPU_RATES, n_train=96, steps=24, seeds=(0, 1), end_of_text=False),
+        schedule=Schedule(rates=CPU_RATES, n_train=96, steps=24, seeds=(0, 1)),
     ),
     "paper": FitAndCarryOver(
         blocks=(_arithmetic(""), GSM8K, CODE, EMOTION),
@@ -241,14 +242,12 @@ PRESETS = {
         schedule=Schedule(rates=GRID, n_train=700, steps=264, held_out=32, seeds=(0, 1, 2)),
     ),
 }
-"""``cpu`` does not teach the model to stop: it was run before Table 2 did so."""
 
 _SMALL: dict[str, Any] = {
     "n_located": 48,
     "n_test": 12,
-    "schedule": Schedule(rates=CPU_RATES, n_train=48, steps=12, end_of_text=False),
+    "schedule": Schedule(rates=CPU_RATES, n_train=48, steps=12),
 }
-"""It does not learn to stop: of a choice the first word counts, and nothing else is solved."""
 _MATH = _family(
     "GSM8K", "gsm8k", {"Meta_Math": "metamath", "SVAMP": "svamp"}, "gsm8k", "goemotions"
 )
