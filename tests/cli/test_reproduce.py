@@ -1,6 +1,7 @@
 """`brodmann reproduce` and `brodmann report`, as a person calls them."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -60,6 +61,15 @@ def test_a_result_is_protected_kept_and_replaced(brodmann, reproduced):
     other = brodmann("reproduce", *QUICK, "--out", reproduced, "--resume", "--set", "items=3")
     assert other.returncode == 2
     assert "differs in config" in other.stderr
+
+
+def test_a_result_without_its_rows_is_not_kept(brodmann, reproduced, tmp_path):
+    shutil.copytree(reproduced, tmp_path / "runs")
+    (tmp_path / "runs" / "tiny-random" / "dcsn-figure-2" / "results.json").unlink()
+    result = brodmann("reproduce", *QUICK, "--out", tmp_path / "runs", "--resume")
+    assert result.returncode == 2
+    assert "results.json" in result.stderr
+    assert "--overwrite" in result.stderr
 
 
 def test_the_same_numbers_come_out_again(brodmann, reproduced, tmp_path):

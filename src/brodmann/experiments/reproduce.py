@@ -136,3 +136,8 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
             f"Expected this very experiment ({experiment.id}) in {folder}; it differs in "
             f"{', '.join(other)}. Write --overwrite, or give another --out."
         )
+    if not (folder / "results.json").exists():
+        raise InputError(
+            f"Expected results.json beside run.json in {folder}; it is missing. Write --overwrite "
+            "to run the experiment again."
+        )
