@@ -73,8 +73,12 @@ def tune_command(
         list[str] | None, typer.Option("--report-to", help="tensorboard, wandb, trackio, ...")
     ] = None,
     end_of_text: Annotated[
-        bool, typer.Option("--end-of-text", help="Learn to stop behind the answer, too.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--end-of-text/--no-end-of-text",
+            help="Learn to stop behind the answer, too, or the answer alone.",
+        ),
+    ] = True,
     chat_template: Annotated[
         Literal["off", "auto"], typer.Option("--chat-template", help="auto: the user's turn.")
     ] = "off",

@@ -50,7 +50,8 @@ class TuneConfig:
         held_out: training examples that are kept back for the loss during training.
         test_items: examples of each spec that are measured before and after, at most; 0 measures
             nothing.
-        end_of_text: learn to stop behind the answer.
+        end_of_text: learn to stop behind the answer. A model that learns answers alone forgets
+            to stop, and goes on behind a right answer.
         chat_template: ``"auto"`` puts prompts into the user's turn, in training and measuring.
         exports: further forms of the adapter: ``"merged"`` and ``"lora"``.
         allow_code_execution: measure programs by running them.
@@ -64,7 +65,7 @@ class TuneConfig:
     limit: int | None = None
     held_out: int = 0
     test_items: int = 100
-    end_of_text: bool = False
+    end_of_text: bool = True
     chat_template: Literal["off", "auto"] = "off"
     exports: tuple[str, ...] = ()
     allow_code_execution: bool = False

@@ -133,4 +133,5 @@ def _training(config: TuningTableConfig, method: str, seed: int, located: Neuron
         seed=seed,
         rank=config.rank,
         held_out=HELD_OUT,
+        end_of_text=True,
     )

@@ -55,7 +55,7 @@ def _end_of_text(model: LanguageModel) -> list[int]:
     if not isinstance(end, int):
         raise InputError(
             f"Expected a tokenizer with an end-of-text token; that of {model.name} has none. "
-            "Leave end_of_text off."
+            "Write end_of_text=False (--no-end-of-text)."
         )
     return [end]
 
@@ -65,7 +65,8 @@ def _row(model: LanguageModel, answer: TokenisedAnswer, end: list[int]) -> Row:
     if model.max_tokens is not None and len(ids) > model.max_tokens:
         raise DataError(
             f"Expected at most {model.max_tokens} tokens (the context of {model.name}); an "
-            f"example has {len(ids)} with its end of text. Shorten it, or leave end_of_text off."
+            f"example has {len(ids)} with its end of text. Shorten it, or write "
+            "end_of_text=False (--no-end-of-text)."
         )
     return {"input_ids": ids, "labels": [IGNORED] * answer.n_prompt + ids[answer.n_prompt :]}
 
