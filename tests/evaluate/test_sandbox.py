@@ -463,8 +463,10 @@ def test_output_runs_over(stream):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
-def test_threads_run_over():
-    outcome = run("""
+@pytest.mark.parametrize("first", ["", "import os; os.closerange(0, 64)"])
+def test_threads_run_over(first):
+    outcome = run(f"""
+        {first}
         import threading, time
         threading.stack_size(1 << 16)
         for _ in range(2000):

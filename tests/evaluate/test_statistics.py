@@ -14,6 +14,7 @@ from brodmann.evaluate.statistics import (
     mcnemar_p,
     paired_difference,
     permutation_p,
+    sign_flip_p,
     wilson_interval,
 )
 
@@ -81,8 +82,10 @@ def test_paired_difference():
     assert result.mean == pytest.approx(-13 / 40) and result.n == 40
     assert result.interval[0] < result.mean < result.interval[1] < 0
     assert result.p == pytest.approx(stats.binomtest(2, 17).pvalue)
-    assert paired_difference(before, after, groups=[0] * 20 + [1] * 20).p is None
-    assert paired_difference([0.5], [0.7]).p is None
+    grouped = paired_difference(before, after, groups=[0] * 20 + [1] * 20)
+    assert (grouped.n, grouped.units) == (40, 2)
+    assert grouped.p >= 0.45  # two signs agree in half of all flips
+    assert paired_difference([0.5], [0.7]).p == 1.0
     with pytest.raises(InputError, match="got 1 before and 2 after"):
         paired_difference([1.0], [1.0, 0.0])
 
@@ -147,3 +150,32 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     with pytest.raises(InputError, match="between 0 and 1"):
         holm([1.5])
+
+
+def test_flipped_signs_agree_with_all_flips():
+    differences = [1.0, 1.0, 1.0, 1.0, 0.5, 0.0]
+    flips = [abs(sum(a * b for a, b in zip(signs, differences, strict=True)))
+             for signs in itertools.product((-1, 1), repeat=6)]  # fmt: skip
+    exact = sum(total >= sum(differences) for total in flips) / len(flips)
+    assert sign_flip_p(differences) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p([0.0, 0.0]) == 1.0
+    twice = sign_flip_p([*differences, *differences], groups=[*range(6), *range(6)])
+    assert twice == pytest.approx(exact, abs=0.01)  # the same examples: no more evidence
+
+
+def test_the_mean_of_means_is_resampled_as_one():
+    """Parts of any size weigh the same, and what is always 1 stays 1."""
+    sizes = (12, 32, 12)
+    parts = [part for part, size in enumerate(sizes) for _ in range(size)]
+    assert bootstrap_interval([1.0] * sum(sizes), parts=parts) == (1.0, 1.0)
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=sum(sizes)) + 3 * np.asarray(parts)
+    found = bootstrap_interval(values.tolist(), parts=parts, draws=5000)
+    slow = []
+    for _ in range(5000):
+        drawn = rng.integers(len(values), size=len(values))
+        which = np.asarray(parts)[drawn]
+        slow.append(np.mean([values[drawn][which == part].mean() for part in range(3)]))
+    assert found == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=0.05)
+    with pytest.raises(InputError, match="group for each of 2 values"):
+        bootstrap_interval([1.0, 2.0], parts=["a"])

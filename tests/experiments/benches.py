@@ -21,8 +21,12 @@ def accuracy(block: str, row: str, column: str, value: float = 0.5) -> Row:
     return cell(block, row, column, value, **ends, unit="accuracy", n=40, chance=0.0)
 
 
-def contrast(block: str, row: str, column: str, low: float, high: float, p: float = 1.0) -> Row:
-    """A contrast with an interval."""
+def contrast(
+    block: str, row: str, column: str, low: float, high: float, p: float | None = None
+) -> Row:
+    """A contrast with an interval, and a p that agrees with it."""
     middle = (low + high) / 2
+    if p is None:
+        p = 1.0 if low <= 0 <= high else 0.001
     ends = {"low": low, "high": high}
     return cell(block, row, column, middle, **ends, unit="change", n=40, p=p, p_holm=p)

@@ -3,7 +3,7 @@
 import pytest
 
 from brodmann.experiments.cells import cell
-from brodmann.experiments.claims import FEWEST, above, below
+from brodmann.experiments.claims import FEWEST, above, below, unless_at_floor
 
 
 def found(low, high, **more):
@@ -15,7 +15,9 @@ def found(low, high, **more):
     [
         (0.1, 0.4, "supported"),
         (-0.1, 0.4, "undecided at this size"),
-        (-0.4, 0.0, "not supported"),
+        (-0.4, -0.1, "not supported"),
+        (-0.4, 0.0, "undecided at this size"),
+        (0.0, 0.0, "undecided at this size"),
     ],
 )
 @pytest.mark.parametrize("judge", [above, below])
@@ -35,3 +37,20 @@ def test_few_units_decide_nothing_however_narrow_their_interval():
 
 def test_what_was_not_measured_decides_nothing():
     assert above("one", None, 0, "It")[1:] == ("undecided at this size", "It: not measured.")
+
+
+def test_an_interval_of_few_differences_needs_a_small_p_too():
+    assert above("one", found(0.1, 0.4, n=24, p=0.03), 0, "It")[1] == "supported"
+    _, told, because = above("one", found(0.1, 0.4, n=24, p=0.0625), 0, "It")
+    assert told == "undecided at this size"
+    assert "p = 0.062" in because
+    assert above("one", found(0.1, 0.4, n=24, p=0.9), -0.05, "It")[1] == "supported"  # p is of 0
+
+
+def test_guessing_and_one_same_answer_are_no_ability():
+    judged = below("one", found(-0.4, -0.1, n=24), 0, "It")
+    assert judged[1] == "supported"
+    for chance, majority in ((0.2, 0.25), (0.0, 0.4)):
+        base = found(0.2, 0.5, chance=chance, majority=majority)  # 0.3
+        assert unless_at_floor(judged, [base])[1] == "undecided at this size"
+    assert unless_at_floor(judged, [found(0.2, 0.5, chance=0.1, majority=0.3)]) == judged

@@ -181,6 +181,10 @@ def test_prefixes_are_the_models_own_and_follow_the_seed():
     assert found == sampled_prefixes(model, seed=3)
     assert found != sampled_prefixes(model, seed=4)
     assert found != sampled_prefixes(other, seed=3)
+    assert sampled_prefixes(model, 0) == ("",)
+    assert len(sampled_prefixes(model, 20, seed=3)) > 5
+    with pytest.raises(InputError, match="prefixes of 0 or more; got -1"):
+        sampled_prefixes(model, -1)
 
 
 @pytest.mark.filterwarnings("ignore:C of layer")

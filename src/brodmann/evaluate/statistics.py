@@ -1,7 +1,8 @@
 """Intervals and tests: how far a number may be trusted."""
 
+import itertools
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from brodmann.errors import InputError
 
 Interval = tuple[float, float]
 Number = int | float
+
+_FLIPS, _FLIPS_AT_ONCE = 9999, 1111
 
 DRAWS_FOR_P = 19
 """With fewer random draws no p below 0.05 can come out, and only the rank is given."""
@@ -44,14 +47,17 @@ class Difference:
     Attributes:
         mean: the mean difference.
         interval: its bootstrap interval.
-        p: exact McNemar p where both sides are right or wrong, else None.
+        p: two-sided: McNemar's exact p where both sides are right or wrong, else
+            :func:`sign_flip_p`.
         n: pairs.
+        units: independent ones among them.
     """
 
     mean: float
     interval: Interval
-    p: float | None
+    p: float
     n: int
+    units: int
 
 
 def wilson_interval(successes: Number, n: Number, confidence: float = 0.95) -> Interval:
@@ -78,16 +84,19 @@ def bootstrap_interval(
     values: Sequence[Number],
     *,
     groups: Sequence[Hashable] | None = None,
+    parts: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return the percentile bootstrap interval of the mean.
+    """Return the percentile bootstrap interval of the mean, or of the mean of several means.
 
     Args:
         values: one number for each sample.
         groups: which samples are not independent (the same expression in another context):
             whole groups are drawn. None: every sample on its own.
+        parts: which samples belong together (the data set of each): the interval is that of the
+            mean over parts of their means, however many samples each has. None: one part.
         confidence: the coverage.
         draws: bootstrap samples.
         seed: of the draws; equal arguments give equal intervals.
@@ -97,16 +106,16 @@ def bootstrap_interval(
     """
     if len(values) == 0:
         return math.nan, math.nan
-    sums, sizes = _group_sums(np.asarray(values, dtype=np.float64), groups)
+    sums, sizes = _group_sums(np.asarray(values, dtype=np.float64), groups, parts)
+    n = sums.shape[0]
     rng = np.random.default_rng(seed)
     means = np.empty(draws)
     for start in range(0, draws, 100):
-        counts = rng.multinomial(
-            len(sums), np.full(len(sums), 1 / len(sums)), size=min(100, draws - start)
-        )
-        means[start : start + 100] = (counts @ sums) / (counts @ sizes)
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(100, draws - start))
+        with np.errstate(invalid="ignore"):  # a draw without any sample of a part has no mean
+            means[start : start + 100] = ((counts @ sums) / (counts @ sizes)).mean(1)
     outside = (1 - confidence) / 2
-    low, high = np.quantile(means, [outside, 1 - outside])
+    low, high = np.nanquantile(means, [outside, 1 - outside])
     return float(low), float(high)
 
 
@@ -120,8 +129,8 @@ def paired_difference(
 ) -> Difference:
     """Compare two measurements of the same samples, after minus before.
 
-    The interval is :func:`bootstrap_interval` of the differences; where all values are 0 or 1
-    (wrong or right), and the samples independent, McNemar's exact test is added.
+    The interval is :func:`bootstrap_interval` of the differences; p is McNemar's exact one where
+    all values are 0 or 1 (wrong or right) and the samples independent, else that of sign flips.
 
     Raises:
         InputError: when the two do not have the same number of samples, or have none.
@@ -131,15 +140,18 @@ def paired_difference(
             f"Expected the same samples twice; got {len(before)} before and {len(after)} after."
         )
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    independent = groups is None or len(set(groups)) == len(groups)
+    units = len(before) if groups is None else len(set(groups))
     binary = {float(value) for value in (*before, *after)} <= {0.0, 1.0}
     return Difference(
         mean=float(differences.mean()),
         interval=bootstrap_interval(
             differences.tolist(), groups=groups, confidence=confidence, seed=seed
         ),
-        p=mcnemar_p(before, after) if binary and independent else None,
+        p=mcnemar_p(before, after)
+        if binary and units == len(before)
+        else sign_flip_p(differences.tolist(), groups=groups, seed=seed),
         n=len(before),
+        units=units,
     )
 
 
@@ -148,6 +160,24 @@ def mcnemar_p(before: Sequence[Number], after: Sequence[Number]) -> float:
     pairs = [(bool(a), bool(b)) for a, b in zip(before, after, strict=True)]
     lost, won = pairs.count((True, False)), pairs.count((False, True))
     return float(stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+
+
+def sign_flip_p(
+    differences: Sequence[Number], *, groups: Sequence[Hashable] | None = None, seed: int = 0
+) -> float:
+    """Return the two-sided p of paired differences, by flipping signs at random.
+
+    p = (1 + flips whose sum is as far from 0) / (1 + flips), over 9,999 flips. A group (all that
+    was measured on one expression) flips as one.
+    """
+    sums = _group_sums(np.asarray(differences, dtype=np.float64), groups, None)[0][:, 0]
+    found, sums = abs(sums.sum()), sums[sums != 0]
+    rng = np.random.default_rng(seed)
+    at_least = 0
+    for _ in range(_FLIPS // _FLIPS_AT_ONCE):
+        signs = rng.integers(0, 2, size=(_FLIPS_AT_ONCE, len(sums)), dtype=np.int8) * 2.0 - 1
+        at_least += int((np.abs(signs @ sums) >= found - 1e-9).sum())
+    return (1 + at_least) / (1 + _FLIPS)
 
 
 def permutation_p(effect: Number, random: Sequence[Number]) -> Permutation:
@@ -188,13 +218,23 @@ def _z(confidence: float) -> float:
 
 
 def _group_sums(
-    values: np.ndarray, groups: Sequence[Hashable] | None
+    values: np.ndarray, groups: Sequence[Hashable] | None, parts: Sequence[Hashable] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum and the size of each group of values."""
-    if groups is None:
-        return values, np.ones_like(values)
-    if len(groups) != len(values):
-        raise InputError(f"Expected a group for each of {len(values)} values; got {len(groups)}.")
+    """Return the sum and the size of each group of values in each part, groups x parts."""
+    rows, n_rows = _numbered(groups, len(values), range(len(values)))
+    columns, n_columns = _numbered(parts, len(values), itertools.repeat(0, len(values)))
+    sums, sizes = np.zeros((n_rows, n_columns)), np.zeros((n_rows, n_columns))
+    np.add.at(sums, (rows, columns), values)
+    np.add.at(sizes, (rows, columns), 1)
+    return sums, sizes
+
+
+def _numbered(
+    names: Sequence[Hashable] | None, n: int, otherwise: Iterable[Hashable]
+) -> tuple[np.ndarray, int]:
+    """Number the different names from 0, in the order of their first places."""
+    if names is not None and len(names) != n:
+        raise InputError(f"Expected a group for each of {n} values; got {len(names)}.")
     numbers: dict[Hashable, int] = {}
-    index = np.asarray([numbers.setdefault(group, len(numbers)) for group in groups])
-    return np.bincount(index, weights=values), np.bincount(index).astype(np.float64)
+    found = [numbers.setdefault(name, len(numbers)) for name in names or otherwise]
+    return np.asarray(found), len(numbers)

@@ -26,7 +26,7 @@ def transfer_rows(
     Returns:
         A row for each spec: ``data``, ``measures`` ("fit" or "generalisation"), ``n``,
         ``base`` and ``tuned`` (accuracies) with the ends of their intervals, ``change`` with
-        those of its paired interval, McNemar's ``p`` and ``p_holm`` (over the specs), and
+        those of its paired interval, its ``p`` and ``p_holm`` (over the specs), and
         ``margin_change`` in nats.
     """
     rows = []
@@ -48,10 +48,8 @@ def transfer_rows(
         ):
             row |= {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
         rows.append(row)
-    tested = [row for row in rows if row["p"] is not None]
-    adjusted = iter(holm([row["p"] for row in tested]))
-    for row in rows:
-        row["p_holm"] = None if row["p"] is None else next(adjusted)
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = adjusted
     return rows
 
 

@@ -62,12 +62,10 @@ def average_cell(block: str, row: str, found: Sequence[Evaluation], **more: Any)
 
     Each evaluation weighs the same. Examples of one expression are drawn together.
     """
-    weights = [1 / len(one.rows) for one in found for _ in one.rows]
-    scale = len(weights) / len(found)  # so that the mean over all rows is the mean of means
-    values = [v for one in found for v in one.column("correct")]
     low, high = bootstrap_interval(
-        [value * weight * scale for value, weight in zip(values, weights, strict=True)],
+        [value for one in found for value in one.column("correct")],
         groups=[unit for one in found for unit in units(one)],
+        parts=[number for number, one in enumerate(found) for _ in one.rows],
     )
     mean = sum(one.accuracy for one in found) / len(found)
     margin = sum(one.margin for one in found) / len(found)
@@ -91,7 +89,7 @@ def change_cell(
         low=low,
         high=high,
         unit=unit,
-        n=change.n,
+        n=change.units,
         p=change.p,
         **more,
     )

@@ -13,6 +13,8 @@ from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 Judged = tuple[str, str, str]
 """Name of the claim, verdict, and a sentence with the numbers."""
 
+ALPHA = 0.05
+
 FEWEST = 6
 """Units that a verdict needs: the signs of five differences can agree by chance, p = 2 / 2^5."""
 
@@ -41,14 +43,20 @@ def _judged(
     because: str,
     side: Literal["above", "below"],
 ) -> Judged:
-    """Judge by whether all of the interval is on the claimed side, or on the other."""
+    """Judge by whether all of the interval is on the claimed side, or on the other.
+
+    A bootstrap interval of few answers that differ is too narrow: against 0 their p counts, too.
+    """
     if found is None or None in (found["value"], found["low"], found["high"]):
         return claim, UNDECIDED, f"{because}: not measured."
     units = found.get("n")
     if units is not None and units < FEWEST:
         return claim, UNDECIDED, f"{because}: {told(found)}; of {units} units, too few to judge."
-    low, high = found["low"], found["high"]
-    holds, fails = (low > level, high <= level) if side == "above" else (high < level, low >= level)
+    low, high, p = found["low"], found["high"], found.get("p")
+    holds, fails = (low > level, high < level) if side == "above" else (high < level, low > level)
+    if (holds or fails) and level == 0 and p is not None and p >= ALPHA:
+        why = f"its interval does not hold 0, but p = {p:.2g}: few answers differ"
+        return claim, UNDECIDED, f"{because}: {told(found)}; {why}."
     verdict = SUPPORTED if holds else NOT_SUPPORTED if fails else UNDECIDED
     return claim, verdict, f"{because}: {told(found)}; {asked(level, side)}."
 
@@ -59,18 +67,25 @@ def asked(level: int | float, side: Literal["above", "below"]) -> str:
 
 
 def unless_at_floor(judged: Judged, base: Sequence[Cell]) -> Judged:
-    """Withhold a verdict about a loss where the model cannot do the task to begin with.
+    """Withhold a verdict about a loss of accuracy where the model cannot do the task as it is.
 
     Args:
         judged: the verdict.
         base: accuracies of the model as it is; the claim is open where none is above chance.
     """
-    able = [one for one in base if one["low"] is not None and one["low"] > one.get("chance", 0)]
-    if able or judged[1] == SUPPORTED:
+    if any(map(is_above_chance, base)):
         return judged
     tops = ", ".join(f"{one['column']} {one['value']:.2f}" for one in base)
     reason = f"{judged[2]} The model as it is is not above chance ({tops}), so nothing can be lost."
     return judged[0], UNDECIDED, reason
+
+
+def is_above_chance(found: Cell) -> bool:
+    """Say whether an accuracy is certainly above guessing, and not below one same answer to all."""
+    low, value = found["low"], found["value"]
+    if low is None or value is None:
+        return False
+    return bool(low > found.get("chance", 0) and value >= (found.get("majority") or 0))
 
 
 def told(found: Cell) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from brodmann.evaluate import Difference, Evaluation, paired_difference
 from brodmann.experiments.cells import (
     AVERAGE,
@@ -21,7 +19,7 @@ from brodmann.experiments.cells import (
     change_cell,
     units,
 )
-from brodmann.experiments.claims import Judged, told
+from brodmann.experiments.claims import Judged, is_above_chance, told
 from brodmann.experiments.learning_rate import best_rate
 from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from brodmann.experiments.sample import Sample
@@ -46,8 +44,6 @@ UNTUNED = ("Original", "Base")
 
 CEILING = 0.99
 """The accuracy from which on a claim about a gain cannot be tested."""
-
-_FLIPS = 9999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,27 +166,7 @@ def contrast_cell(block: str, row: str, column: str, pairs: Pairs, **more: Any) 
     margin = difference(pairs, "margin")
     beside: Row = {"margin_change": margin.mean}
     beside |= {"margin_change_low": margin.interval[0], "margin_change_high": margin.interval[1]}
-    found = change_cell(block, row, column, difference(pairs), **beside, **more)
-    n = len({unit for one, _ in pairs for unit in units(one)})
-    return found | {"p": sign_flip_p(pairs), "n": n}
-
-
-def sign_flip_p(pairs: Pairs, measure: str = "correct") -> float:
-    """Return the two-sided p of a paired difference, by flipping signs at random.
-
-    The units are examples (expressions) with everything that was measured on them. Seeded.
-    """
-    sums: dict[str, float] = {}
-    for one, other in pairs:
-        values = zip(units(one), one.column(measure), other.column(measure), strict=True)
-        for unit, before, after in values:
-            sums[unit] = sums.get(unit, 0.0) + after - before
-    sizes = np.abs([value for value in sums.values() if value])
-    found = abs(sum(sums.values()))
-    rng = np.random.default_rng(0)
-    signs = rng.integers(0, 2, size=(_FLIPS, len(sizes)), dtype=np.int8) * 2 - 1
-    at_least = int((np.abs(signs @ sizes) >= found - 1e-9).sum()) if len(sizes) else _FLIPS
-    return (1 + at_least) / (1 + _FLIPS)
+    return change_cell(block, row, column, difference(pairs), **beside, **more)
 
 
 def paired(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> Pairs:
@@ -221,8 +197,7 @@ def unless_tuning_shows_nothing(
 
 
 def _unless_all_are_alike(judged: Judged, cells: Sequence[Cell]) -> Judged:
-    able = [one for one in cells if one["low"] is not None and one["low"] > one.get("chance", 0)]
-    if not able:
+    if not any(map(is_above_chance, cells)):
         why = "No model is above chance, tuned or not, so they cannot be told apart."
         return judged[0], UNDECIDED, f"{judged[2]} {why}"
     untuned = [one["value"] for one in cells if one["row"] in UNTUNED and one["value"] is not None]

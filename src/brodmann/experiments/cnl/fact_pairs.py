@@ -54,6 +54,13 @@ class Asked:
         return [number for number, fact in enumerate(self.facts) for _ in fact.prompts]
 
     @cached_property
+    def relations(self) -> list[int]:
+        """The number of each prompt's relation: what is alike about its facts goes together."""
+        numbers: dict[str, int] = {}
+        of = [numbers.setdefault(fact.relation, len(numbers)) for fact in self.facts]
+        return [of[number] for number in self.units]
+
+    @cached_property
     def kinds(self) -> dict[str, Bool[np.ndarray, "n n"]]:
         """Which pairs of prompts are of which kind.
 
@@ -92,6 +99,9 @@ def pair_cells(
 ) -> list[Row]:
     """Compare what was located at every prompt with what was at every other.
 
+    Intervals are over relations, ``n`` of them: two facts of one relation are compared with each
+    other and have its wording and kind of answer in common, so that they are not independent.
+
     Args:
         block: of the paper's cell, the mean over paraphrases of a fact.
         name: of the method: the row.
@@ -103,7 +113,7 @@ def pair_cells(
     """
     cells = []
     for column, measure in MEASURES.items():
-        likeness = alike(sets, universe, asked.units, measure=measure, seed=seed)
+        likeness = alike(sets, universe, asked.relations, measure=measure, seed=seed)
         rates = {kind: likeness.rate(which) for kind, which in asked.kinds.items()}
         draws = dealt(likeness, asked, permutations, seed)
         tested = permutation_p(rates[FACT].value, draws)

@@ -62,24 +62,31 @@ class FactSample:
         asked: how many facts the model was asked.
         known: how many of them it knows.
         pool: the facts that could be chosen, the chosen ones among them.
+        answered: which of the chosen facts' prompts the model answers, fact by fact. A fact is
+            called known by its first; what is located at the others is there to be compared.
     """
 
     facts: tuple[Fact, ...]
     asked: int
     known: int
     pool: tuple[Fact, ...]
+    answered: tuple[bool, ...]
 
     @property
     def cells(self) -> list[Row]:
-        """How many facts there were, were known, and are used."""
+        """How many facts there were, were known, and are used, and what prompts are answered."""
         counts = {
             "asked": self.asked,
             "not known, left out": self.asked - self.known,
             "used": len(self.facts),
         }
+        share, n = sum(self.answered) / len(self.answered), len(self.answered)
         return [
-            cell("Facts", row, "facts", count, unit="examples", extra=True)
-            for row, count in counts.items()
+            *(
+                cell("Facts", row, "facts", count, unit="examples", extra=True)
+                for row, count in counts.items()
+            ),
+            cell("Facts", "answered", "prompts of the used", share, unit="share", n=n, extra=True),
         ]
 
 
@@ -109,7 +116,8 @@ def chosen_facts(config: FactConfig, bench: Workbench) -> FactSample:
             f"{len(asked)} it knows {len(known)}. Take other facts, or a larger model."
         )
     cut = tuple(replace(one, paraphrases=one.paraphrases[: config.prompts - 1]) for one in facts)
-    return FactSample(cut, len(asked), len(known), tuple(usable))
+    each = [one for fact in cut for one in asked_at(fact)]
+    return FactSample(cut, len(asked), len(known), tuple(usable), tuple(_knows(each, bench)))
 
 
 def _asked_enough(fact: Fact, prompts: int) -> Fact:
@@ -151,11 +159,16 @@ def prompts_digest(facts: Sequence[Fact]) -> str:
 
 
 def _known(facts: Sequence[Fact], bench: Workbench) -> list[Fact]:
+    return [fact for fact, known in zip(facts, _knows(facts, bench), strict=True) if known]
+
+
+def _knows(facts: Sequence[Fact], bench: Workbench) -> list[bool]:
+    """Whether the model answers each fact at its first prompt."""
+
     def ask() -> list[bool]:
         say(f"{bench.name}: asking {len(facts)} facts")
         found = known_facts(bench.model, facts, batch_size=bench.batch_size, progress=False)
         return [bool(row["known"]) for row in found.rows]
 
     examples = [fact.examples()[0] for fact in facts]
-    told = bench.piece({"known": examples_digest(examples)}, ask)
-    return [fact for fact, known in zip(facts, told, strict=True) if known]
+    return list(bench.piece({"known": examples_digest(examples)}, ask))

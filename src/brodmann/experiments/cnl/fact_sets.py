@@ -11,7 +11,7 @@ from brodmann.experiments.cnl.fact_sample import asked_at, prompts_digest
 from brodmann.experiments.cnl.own_sets import own_sets
 from brodmann.experiments.partial import say
 from brodmann.experiments.workbench import Workbench
-from brodmann.localize.causal_tracing import causal_tracing
+from brodmann.localize.causal_tracing import traces
 from brodmann.localize.circuits import Circuit
 from brodmann.localize.edge_attribution import eap_ig
 from brodmann.localize.sender_means import sender_means
@@ -48,20 +48,22 @@ def traced_effects(
 
     At the subject's last token, as :func:`brodmann.localize.trace.top_layers` reads it. The fact's
     answer is looked at, by its first token, and not the model's own: a paraphrase that the model
-    answers otherwise is still one of this fact.
+    answers otherwise is still one of this fact. The noise is measured by the embeddings of all
+    facts' subjects, as they stand in all prompts.
     """
     options = {"window": window, "draws": draws, "seed": seed, "target": "answer"}
+    asked = [one for fact in facts for one in asked_at(fact)]
 
     def of(fact: Fact) -> list[list[float]]:
         say(f"{bench.name}: tracing {fact.id}")
-        found = causal_tracing(
-            bench.model, asked_at(fact), kinds=("mlp",), progress=False, **options
-        )
+        others = {one.id for one in facts} - {fact.id}
+        found = traces(bench.model, asked, kinds=("mlp",), done=others, progress=False, **options)
         return [one.by_layer("mlp").tolist() for one in found]
 
     effects = []
     for fact in facts:
-        key = {"traced": prompts_digest([fact]), "options": options}
+        key = {"traced": prompts_digest([fact]), "noise": prompts_digest(facts),
+               "options": options}  # fmt: skip
         effects += bench.piece(key, lambda fact=fact: of(fact))
     return effects
 

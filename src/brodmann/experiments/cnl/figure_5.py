@@ -6,6 +6,7 @@ are those of cnl-table-2, after the most epochs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from brodmann.evaluate import Evaluation, bootstrap_interval, random_sets
 from brodmann.experiments.cells import Cell, Row, add_holm, cell, change_cell, find, only, units
@@ -192,22 +193,19 @@ def _own_and_other(
 
 
 def _difference_cell(block: str, row: str, own: Sequence[_Effect], other: Sequence[_Effect]) -> Row:
-    """Return the difference of two means of different examples.
-
-    Its interval is put together from those of the means (Zou and Donner's square-and-add).
-    """
-    (a, a_low, a_high), (b, b_low, b_high) = _mean(own), _mean(other)
-    low = a - b - ((a - a_low) ** 2 + (b_high - b) ** 2) ** 0.5
-    high = a - b + ((a_high - a) ** 2 + (b - b_low) ** 2) ** 0.5
+    """Return the difference of two means; an example of both is drawn for both together."""
+    values = [value for one in own for value in one.values]
+    others = [value for one in other for value in one.values]
+    groups = [unit for one in (*own, *other) for unit in one.units]
+    half = bootstrap_interval(
+        [*values, *(-value for value in others)],
+        groups=groups,
+        parts=[True] * len(values) + [False] * len(others),
+    )  # of the mean of own and minus other: half their difference
+    a, b = fmean(values), fmean(others)
     told = {"unit": "change", "own": a, "other": b, "extra": True}
-    n = len({unit for one in (*own, *other) for unit in one.units})
-    return cell(block, row, OWN_OTHER, a - b, low=low, high=high, n=n, **told)
-
-
-def _mean(effects: Sequence[_Effect]) -> tuple[float, float, float]:
-    values = [value for one in effects for value in one.values]
-    groups = [unit for one in effects for unit in one.units]
-    return sum(values) / len(values), *bootstrap_interval(values, groups=groups)
+    n = len(set(groups))
+    return cell(block, row, OWN_OTHER, a - b, low=2 * half[0], high=2 * half[1], n=n, **told)
 
 
 def _missing(

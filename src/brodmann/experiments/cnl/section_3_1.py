@@ -177,8 +177,8 @@ PRESETS = {
     "cpu": Section31(
         facts="known_1000",
         n_facts=24,
-        traced=8,
-        circuits=8,
+        traced=16,
+        circuits=16,
         steps=5,
         draws=3,
         edges=0.07,

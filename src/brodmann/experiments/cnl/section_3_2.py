@@ -82,7 +82,11 @@ def run(config: Section32, bench: Workbench) -> Tables:
     sample = chosen_facts(config, bench)
     found = by_fact(sample.facts, kn_sets(bench, sample.facts, steps=config.steps, t=config.t))
     neurons = [set_of(bench, refined(sets, config.p)) for sets in found]
-    rows = effect_rows(bench, sample.facts, neurons, draws=config.draws, seed=config.seed)
+    relation = {fact.id: fact.relation for fact in sample.facts}
+    rows = [
+        row | {"relation": relation[row["fact"]]}
+        for row in effect_rows(bench, sample.facts, neurons, draws=config.draws, seed=config.seed)
+    ]
     sizes = [len(one) for one in neurons]
     empty = sum(size == 0 for size in sizes)
     cells = [
@@ -139,7 +143,8 @@ def _of_intervention(intervention: str, rows: Sequence[Mapping[str, Any]]) -> li
     ]
     if paired:
         specific = paired_difference([row["located"] for _, row in paired],
-                                     [own for own, _ in paired])  # fmt: skip
+                                     [own for own, _ in paired],
+                                     groups=[row["relation"] for _, row in paired])  # fmt: skip
         cells.append(change_cell(block, SPECIFIC, "log P", specific, "nats", extra=True))
     return cells
 
@@ -154,8 +159,8 @@ def _shares(block: str, rows: Sequence[Mapping[str, Any]], *, extra: bool) -> li
         located = [float(sign * row["located"] > 0) for row in rows]
         random = [fmean([float(sign * one > 0) for one in row["random"]]) for row in rows]
         for name, values in ((LOCATED, located), (RANDOM, random)):
-            cells.append(_mean_cell(block, name, column, values, "share", **more))
-        change = paired_difference(random, located)
+            cells.append(_mean_cell(block, name, column, values, rows, "share", **more))
+        change = paired_difference(random, located, groups=_relations(rows))
         cells.append(change_cell(block, BEYOND, column, change, extra=True))
     return cells
 
@@ -170,10 +175,12 @@ def _changes(block: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     draws = [sign * fmean(values) for values in zip(*(r["random"] for r in rows), strict=True)]
     place = permutation_p(sign * fmean(located), draws)
     return [
-        _mean_cell(block, LOCATED, "log P", located, "nats", extra=True, draws=place.draws,
-                   rank=place.rank, p=place.p),
-        _mean_cell(block, RANDOM, "log P", random, "nats", extra=True),
-        change_cell(block, BEYOND, "log P", paired_difference(random, located), "nats", extra=True),
+        _mean_cell(block, LOCATED, "log P", located, rows, "nats", extra=True,
+                   draws=place.draws, rank=place.rank, p=place.p),
+        _mean_cell(block, RANDOM, "log P", random, rows, "nats", extra=True),
+        change_cell(block, BEYOND, "log P",
+                    paired_difference(random, located, groups=_relations(rows)), "nats",
+                    extra=True),
     ]  # fmt: skip
 
 
@@ -191,11 +198,23 @@ def _recall(config: Section32, bench: Workbench, sample: FactSample) -> list[Row
 
 
 def _mean_cell(
-    block: str, row: str, column: str, values: Sequence[float], unit: str, **more: Any
+    block: str,
+    row: str,
+    column: str,
+    values: Sequence[float],
+    rows: Sequence[Mapping[str, Any]],
+    unit: str,
+    **more: Any,
 ) -> Row:
-    low, high = bootstrap_interval(values)
-    return cell(block, row, column, fmean(values), low=low, high=high, unit=unit, n=len(values),
-                **more)  # fmt: skip
+    groups = _relations(rows)
+    low, high = bootstrap_interval(values, groups=groups)
+    n = len(set(groups))
+    return cell(block, row, column, fmean(values), low=low, high=high, unit=unit, n=n, **more)
+
+
+def _relations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What goes together in intervals: two facts of one relation are asked alike."""
+    return [row["relation"] for row in rows]
 
 
 def _long(rows: Sequence[Mapping[str, Any]]) -> list[Row]:

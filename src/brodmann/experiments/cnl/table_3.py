@@ -21,7 +21,7 @@ from brodmann.experiments.cells import (
     only,
     units,
 )
-from brodmann.experiments.claims import Judged, above, unless_at_floor
+from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.cnl import data_sets
 from brodmann.experiments.cnl.everywhere import below_everywhere
 from brodmann.experiments.cnl.halves import LocateConfig, locate_halves, located_rows
@@ -81,7 +81,7 @@ def run(config: Table3, bench: Workbench) -> Tables:
 
 
 def judge(tables: Mapping[str, Sequence[Cell]], config: Table3) -> list[Judged]:
-    """Judge :data:`CLAIMS`; a claim that fails is open where the model can do none of the tasks."""
+    """Judge :data:`CLAIMS`: by the margin, which can fall where no answer is right."""
     cells = tables["cells"]
     blocks = [f"σ={sigma:g}" for sigma in config.sigmas]
     beyond = [
@@ -91,12 +91,10 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Table3) -> list[Judged]:
     ]
     harm = below_everywhere("harm", beyond, 0, "Change of the margin beyond random sets, nats")
     dose = only(cells, block=DOSE, row="Located", column=AVERAGE)
-    base = [one for one in find(cells, block=blocks[0], row="Base") if one["column"] != AVERAGE]
-    judged = [
+    return [
         (harm[0], harm[1], f"{harm[2]} {_told_of_neutral(cells)}"),
         above("dose", dose, 0, "Margin at the largest σ minus at the smallest, nats"),
     ]
-    return [unless_at_floor(one, base) for one in judged]
 
 
 def _of_data_set(block: str, name: str, found: Erasure, neurons: int) -> list[Row]:
@@ -195,13 +193,14 @@ def _mean_cell(
     **more: object,
 ) -> Row:
     """Return the mean over data sets of means over examples, with its bootstrap interval."""
-    total = sum(len(values) for values in columns)
-    weighted = [v * total / len(values) / len(columns) for values in columns for v in values]
-    groups = [unit for one in found for unit in units(one.base)]
-    low, high = bootstrap_interval(weighted, groups=groups)
+    low, high = bootstrap_interval(
+        [value for values in columns for value in values],
+        groups=[name for one in found for name in units(one.base)],
+        parts=[number for number, values in enumerate(columns) for _ in values],
+    )
+    mean = sum(sum(values) / len(values) for values in columns) / len(columns)
     n = sum(one.base.n_independent for one in found)
-    return cell(block, row, column, sum(weighted) / total, low=low, high=high, unit=unit, n=n,
-                **more)  # fmt: skip
+    return cell(block, row, column, mean, low=low, high=high, unit=unit, n=n, **more)
 
 
 def _minus(

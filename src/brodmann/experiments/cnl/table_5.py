@@ -24,12 +24,13 @@ from brodmann.experiments.enhancing import (
     Pairs,
     contrast_cell,
     paired,
+    pooled_cell,
     unless_tuning_shows_nothing,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
 
-BLOCK, TOGETHER = "Other datasets", "all σ"
+BLOCK, TOGETHER, BASE = "Other datasets", "all σ", "Base"
 COLUMNS = {RANDOM: "random", REST: "w/o located", LOCATED: "located"}
 OVER_RANDOM, OVER_REST = "located - random", "located - w/o located"
 
@@ -69,6 +70,9 @@ def run(config: Enhanced, bench: Workbench) -> Tables:
         if name != one.data
         for run in runs
     ]  # fmt: skip
+    accuracies += [
+        pooled_cell("Accuracy", BASE, name, [one], extra=True) for name, one in base.items()
+    ]
     return {"cells": cells, "accuracies": accuracies, "notes": notes}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from brodmann.evaluate import Evaluation
 from brodmann.experiments.cells import AVERAGE, Cell, Row, add_holm, cell, find, only
-from brodmann.experiments.claims import Judged, above, told, unless_at_floor
+from brodmann.experiments.claims import ALPHA, Judged, above, told, unless_at_floor
 from brodmann.experiments.dcsn.erased_operators import LOCATED as ERASED
 from brodmann.experiments.dcsn.erased_operators import erasure_cells
 from brodmann.experiments.dcsn.table_2 import (
@@ -36,7 +36,6 @@ from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
-_ALPHA = 0.05
 ERASED_RANDOM = "Deactivate-Random"
 OVER_ORIGINAL = f"{LOCATED} - {ORIGINAL}"
 
@@ -172,7 +171,7 @@ def _best(claim: str, cells: Sequence[Cell], block: str, config: SigmaSweep, sig
     found = find(cells, block=block, row=row)
     if not found:
         return claim, UNDECIDED, f"σ = {config.sigma:g} selects nothing to compare, or all others."
-    sure = [one for one in found if one["p_holm"] < _ALPHA]
+    sure = [one for one in found if one["p_holm"] < ALPHA]
     beaten = [one for one in sure if sign * one["value"] > 0]
     better = [one for one in sure if sign * one["value"] < 0]
     values = ", ".join(f"{one['column']}: {told(one)}" for one in found)
