@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 
@@ -61,6 +62,21 @@ def test_a_result_is_protected_kept_and_replaced(brodmann, reproduced):
     other = brodmann("reproduce", *QUICK, "--out", reproduced, "--resume", "--set", "items=3")
     assert other.returncode == 2
     assert "differs in config" in other.stderr
+
+
+def test_a_result_of_other_data_is_not_kept(brodmann, tmp_path):
+    """The file that a spec names has changed since."""
+    rows = tmp_path / "facts.jsonl"
+    own = (files("brodmann.data") / "own_facts.jsonl").read_text()
+    rows.write_text(own)
+    words = ("reproduce", "cnl-section-3.2", "--preset", "smoke", "--set", "facts=facts.jsonl",
+             "--data-dir", tmp_path, "--out", tmp_path / "runs")  # fmt: skip
+    assert brodmann(*words).returncode == 0
+    assert brodmann(*words, "--resume").returncode == 0
+    rows.write_text("\n".join(own.splitlines()[1:]))
+    result = brodmann(*words, "--resume")
+    assert result.returncode == 2
+    assert "differs in data" in result.stderr
 
 
 def test_a_result_without_its_rows_is_not_kept(brodmann, reproduced, tmp_path):

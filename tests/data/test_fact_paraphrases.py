@@ -79,7 +79,7 @@ def test_what_a_model_writes_is_checked_and_saved(tmp_path):
     assert (row["fact"], row["prompt"], row["output"]) == ("lake", asked[0], OUTPUT)
     assert row["kept"] == list(kept) and len(row["refused"]) == 6
     with pytest.raises(InputError, match="exists"):
-        rewritten([FACT], writer, saved=saved)
+        rewritten([FACT], lambda prompts: pytest.fail("asked in vain"), saved=saved)
 
 
 def test_bad_writers_and_prompts_are_refused(tmp_path):

@@ -143,7 +143,8 @@ def test_zsre(tmp_path):
         "answers": ["Blue Sea", "the Blue Sea"], "loc": "nq question: who sings",
         "loc_ans": "Ann", "cond": "Grey Sea >> ...",
     }  # fmt: skip
-    found = read_facts(written(tmp_path / "zsre.json", [row, row | {"alt": ""}], lines=False))
+    rows = [row, row | {"alt": ""}, row | {"loc_ans": ""}, row | {"answers": []}]
+    found = read_facts(written(tmp_path / "zsre.json", rows, lines=False))
     assert found.facts[0] == Fact(
         id="fact-1", subject="Ombra", relation="",
         prompt="Question: Where does Ombra end?\nAnswer:", answer="Blue Sea",
@@ -151,7 +152,12 @@ def test_zsre(tmp_path):
         neighbours=(("Question: who sings\nAnswer:", "Ann"),),
     )  # fmt: skip
     assert found.facts[1].target_new is None
-    assert found.left_out == {"target_new that is empty or the answer (the fact stays)": 1}
+    assert found.facts[2].neighbours == ()
+    assert found.left_out == {
+        "target_new that is empty or the answer (the fact stays)": 1,
+        "neighbour without prompt or answer": 1,
+        "no subject or no answer": 1,
+    }
 
 
 def test_known_1000(tmp_path):
@@ -251,7 +257,7 @@ def test_limit_takes_the_first_after_a_seeded_shuffle(tmp_path):
         ([FACT | {"answer": None}], "text or a number as 'answer'"),
         ([{"requested_rewrite": {"subject": "x"}}], "an object as 'target_true'"),
         ([{"requested_rewrite": 3}], "an object as 'requested_rewrite'"),
-        ([{"subject": "x", "src": "y", "answers": []}], "a list of answers"),
+        ([{"subject": "x", "src": "y", "answers": "Blue Sea"}], "a list of answers"),
     ],
 )
 def test_bad_rows_are_refused_in_one_line(tmp_path, rows, said):

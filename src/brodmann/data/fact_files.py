@@ -99,9 +99,10 @@ def read_facts(source: str | os.PathLike[str]) -> LoadedFacts:
         facts = _usable(fields, left_out)
     else:
         facts = _facts(_hub_rows(spec) if spec.kind == "hub" else _path_rows(path), left_out)
+    found = LoadedFacts(tuple(facts), dict(left_out))
     if not facts:
-        raise DataError(f"Expected facts that can be used in {text}; left out {dict(left_out)}.")
-    return LoadedFacts(tuple(facts), dict(left_out))
+        raise DataError(f"Expected facts that can be used in {text}; left out {found.summary()}.")
+    return found
 
 
 def holds_facts(source: str | os.PathLike[str]) -> bool:
@@ -202,7 +203,10 @@ def _usable(found: Iterable[FactFields], left_out: Counter[str]) -> list[Fact]:
                 kept.append(text)
             else:
                 left_out[f"paraphrase: {fault}"] += 1
-        whole = replace(fields, paraphrases=tuple(kept))
+        neighbours = tuple(pair for pair in fields.neighbours if all(map(str.strip, pair)))
+        if len(neighbours) < len(fields.neighbours):
+            left_out["neighbour without prompt or answer"] += 1
+        whole = replace(fields, paraphrases=tuple(kept), neighbours=neighbours)
         facts[fields.id] = _made(_with_target(whole, left_out))
     return list(facts.values())
 

@@ -94,12 +94,12 @@ def _counterfact(row: Row) -> FactFields:
 def _zsre(row: Row) -> FactFields:
     """ZsRE as MEND gives it: a question, a rephrased one, and one that an edit must leave."""
     answers = row.values["answers"]
-    if not isinstance(answers, list | tuple) or not answers:
+    if not isinstance(answers, list | tuple):
         raise DataError(f"Expected a list of answers in {row.where}; got {answers!r}.")
     return FactFields(
         subject=_text(row.values, "subject", row),
         prompt=QUESTION.format(_text(row.values, "src", row).strip()),
-        answer=to_text(answers[0], f"an answer in {row.where}").strip(),
+        answer=to_text(answers[0], f"an answer in {row.where}").strip() if answers else "",
         paraphrases=tuple(QUESTION.format(text) for text in _texts(row, "rephrase")),
         target_new=_optional(row, "alt"),
         neighbours=_one_neighbour(row, "loc", "loc_ans", QUESTION),

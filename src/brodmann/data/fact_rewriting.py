@@ -10,10 +10,11 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from brodmann.data.facts import Fact, places_of_words, prompt_fault
-from brodmann.data.write import write_json_lines
+from brodmann.data.write import check_new_file, write_json_lines
 from brodmann.errors import DataError
 
 Writer = Callable[[Sequence[str]], Sequence[str]]
@@ -91,6 +92,7 @@ def rewritten(
         raise DataError(
             f"Expected {{subject}} and {{prompt}} in what the model is asked; got: {ask!r}."
         )
+    check_new_file(Path(saved))
     prompts = [_filled(ask, fact, count) for fact in facts]
     outputs = list(writer(prompts))
     if len(outputs) != len(prompts) or not all(isinstance(text, str) for text in outputs):

@@ -9,8 +9,11 @@ _UNSPACED = "\u2e80"
 """From here on scripts are mostly written without spaces between words."""
 
 FAULTS = {
-    "empty prompt": "Expected text as the {where}; got none.",
-    "subject not in the prompt": "Expected the subject '{subject}' in the {where}; got {prompt!r}.",
+    "empty prompt": "Expected text as the {where}; got none. Write one, or leave it out.",
+    "subject not in the prompt": (
+        "Expected the subject '{subject}' in the {where}; got {prompt!r}. Write the subject as it "
+        "stands in the prompt, or leave this prompt out."
+    ),
     "answer at the start of the prompt": (
         "Expected an answer that is not a prefix of the {where}; {prompt!r} begins with "
         "'{answer}'. Ask in other words, or leave the fact out."

@@ -32,6 +32,20 @@ def write_examples(
     write_json_lines(path, [_row(example) for example in examples], "examples", overwrite)
 
 
+def check_new_file(path: Path, overwrite: bool = False) -> None:
+    """Refuse a path that :func:`write_json_lines` would not write to, before any work is done.
+
+    Raises:
+        InputError: a folder, or a file that exists while ``overwrite`` is off.
+    """
+    if path.is_dir():
+        raise InputError(f"Expected the name of a file; {path} is a folder. Add a file name.")
+    if path.exists() and not overwrite:
+        raise InputError(
+            f"Expected a new file; {path} exists. Name another, or replace it (--overwrite)."
+        )
+
+
 def write_json_lines(
     path: str | os.PathLike[str],
     rows: Sequence[Mapping[str, Any]],
@@ -52,10 +66,7 @@ def write_json_lines(
         RunError: when writing fails.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"Expected the name of a file; {path} is a folder. Add a file name.")
-    if path.exists() and not overwrite:
-        raise InputError(f"Expected a new file; {path} exists. Write --overwrite to replace it.")
+    check_new_file(path, overwrite)
     if not rows:
         raise DataError(f"Expected {what} to write; got none.")
     text = "".join(f"{_line(row, what)}\n" for row in rows)

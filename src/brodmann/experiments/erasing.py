@@ -1,7 +1,7 @@
 """Erase a set, and random sets of the same size, and see what each does to some answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from brodmann.evaluate import (
     Difference,
@@ -15,6 +15,9 @@ from brodmann.experiments.cells import units
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
+
+DRAWS_FOR_P = 99
+"""Random sets from which on an experiment prints a p, not the rank alone."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,18 @@ class Erasure:
     def standing(self, measure: str = "correct") -> Permutation:
         """Where the located set's harm stands among that of the random sets."""
         harm = [-change for change in self.random_changes(measure)]
-        return permutation_p(-self.change(measure).mean, harm)
+        return standing(-self.change(measure).mean, harm)
 
     def random_mean(self, measure: str = "correct") -> list[float]:
         """For each example, the mean over the random sets."""
         columns = [one.column(measure) for one in self.random]
         return [sum(values) / len(values) for values in zip(*columns, strict=True)]
+
+
+def standing(harm: float, random: Sequence[float]) -> Permutation:
+    """Place a harm among that of random sets; a p is claimed from :data:`DRAWS_FOR_P` draws on."""
+    found = permutation_p(harm, random)
+    return found if found.draws >= DRAWS_FOR_P else replace(found, p=None)
 
 
 def erase_and_compare(

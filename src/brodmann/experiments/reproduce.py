@@ -15,6 +15,7 @@ from brodmann.experiments.claims import verdict_rows
 from brodmann.experiments.experiment import PRESETS, Experiment, Tables
 from brodmann.experiments.override import overridden
 from brodmann.experiments.partial import say
+from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench, settings_of
 from brodmann.storage import check_new_folder, new_folder, plain, read_json, write_json, write_rows
 
@@ -66,7 +67,7 @@ def reproduce(
     tables["verdict"] = verdict_rows(experiment.judge(tables, config), experiment.claims)
     about = _about(experiment, preset, config) | settings_of(bench)
     about |= {"changes": list(changes), "command": _command(experiment, preset, changes, bench)}
-    about["data"] = [asdict(one) | {"sha256": digest} for one, digest in bench.used.items()]
+    about["data"] = _data(bench)
     about["wall_seconds"] = round(time.perf_counter() - start, 2)
     about["memory"] = {"host": peak_memory_bytes(), "device": peak_device_memory_bytes()}
     with new_folder(folder, overwrite) as new:
@@ -123,14 +124,17 @@ def _about(experiment: Experiment, preset: str, config: Any) -> dict[str, Any]:
 
 
 def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbench) -> None:
-    """Refuse to pass off one result as another."""
+    """Refuse to pass off one result as another: other values, another model, other data."""
     run = read_json(folder / "run.json")
     wanted = {
         "experiment": experiment.id,
         "config": plain(asdict(config)),
         "fingerprint": bench.fingerprint,
+        "dtype": str(bench.model.dtype).removeprefix("torch."),
     }
     other = [name for name, value in wanted.items() if run.get(name) != value]
+    if not other and _data_now(run, config, bench) != run["data"]:
+        other = ["data"]
     if other:
         raise InputError(
             f"Expected this very experiment ({experiment.id}) in {folder}; it differs in "
@@ -141,3 +145,19 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
             f"Expected results.json beside run.json in {folder}; it is missing. Write --overwrite "
             "to run the experiment again."
         )
+
+
+def _data_now(run: dict[str, Any], config: Any, bench: Workbench) -> list[dict[str, Any]]:
+    """What a run tells of its data, as the same data are now."""
+    bench.used.clear()
+    for told in run["data"]:
+        sample = Sample(**{key: value for key, value in told.items() if key != "sha256"})
+        if sample.spec == getattr(config, "facts", None):
+            bench.facts(sample.spec)
+        else:
+            bench.examples(sample)
+    return _data(bench)
+
+
+def _data(bench: Workbench) -> list[dict[str, Any]]:
+    return [asdict(one) | {"sha256": digest} for one, digest in bench.used.items()]

@@ -81,12 +81,13 @@ class Workbench:
 
     def examples(self, sample: Sample) -> list[Example]:
         """Return the examples of a sample."""
+        spec = self._placed(sample.spec)
         if sample not in self._examples:
-            spec = self._placed(sample.spec)
             self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
+        found = self._examples[sample]
         if sample not in self.used:
-            self.used[sample] = examples_digest(self._examples[sample])
-        return self._examples[sample]
+            self.used[sample] = examples_digest(found, spec.options.get("scorer"))
+        return found
 
     def facts(self, name: str) -> list[Fact]:
         """Return the facts of a file or folder, looked for in the folder of data sets first.
@@ -246,9 +247,17 @@ class Workbench:
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def examples_digest(examples: Sequence[Example]) -> str:
-    """Return a digest of what the model reads of examples, for keys."""
-    texts = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
+def examples_digest(examples: Sequence[Example], scorer: str | None = None) -> str:
+    """Return a digest of what the model reads of examples, and what it is judged by, for keys.
+
+    Args:
+        examples: them, with the tests of their programs.
+        scorer: where the data spec names one; else it follows from the data.
+    """
+    texts: list[Any] = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
+    judged_by = [scorer, *(e.meta["code"] for e in examples if "code" in e.meta)]
+    if any(judged_by):
+        texts.append(judged_by)
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 

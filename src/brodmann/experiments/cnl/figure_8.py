@@ -95,8 +95,9 @@ def _erased(
     about = {"neurons": len(one.whole), "draws": place.draws, "match": one.match}
     return [
         change_cell(CHANGE, name, column, found.change("margin"), "margin", **about),
-        change_cell(BEYOND, name, column, _beyond(found), "margin", extra=True, **about)
-        | {"p": place.p, "rank": place.rank},
+        change_cell(
+            BEYOND, name, column, _beyond(found), "margin", extra=True, rank=place.rank, **about
+        ),
         accuracy_cell(ACCURACY, name, column, found.located, extra=True, **about),
     ]
 

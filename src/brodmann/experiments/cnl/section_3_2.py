@@ -176,7 +176,7 @@ def _changes(block: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     place = permutation_p(sign * fmean(located), draws)
     return [
         _mean_cell(block, LOCATED, "log P", located, rows, "nats", extra=True,
-                   draws=place.draws, rank=place.rank, p=place.p),
+                   draws=place.draws, rank=place.rank),
         _mean_cell(block, RANDOM, "log P", random, rows, "nats", extra=True),
         change_cell(block, BEYOND, "log P",
                     paired_difference(random, located, groups=_relations(rows)), "nats",

@@ -1,9 +1,10 @@
 """cnl-table-4: six methods side by side, on the same facts: agreement, size, effect, cost.
 
 The paper's rows are not comparable: KN, ROME and KC are judged on paraphrases of single facts, CNL
-on halves of a data set. Here all locate on the same facts' prompts, and both agreements are told:
-``Overlap`` is that of the paper (paraphrases for KN, ROME and KC, halves for the others). What
-makes one neuron set of each method is described in :mod:`brodmann.experiments.cnl.fact_methods`.
+on halves of a data set. Here all locate on the same facts (tracing and circuits on the first
+prompt of each, the others on all), and both agreements are told: ``Overlap`` is that of the paper
+(paraphrases for KN, ROME and KC, halves for the others). What makes one neuron set of each method
+is described in :mod:`brodmann.experiments.cnl.fact_methods`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from brodmann.data import Fact
+from brodmann.evaluate import random_sets
 from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
 from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.cnl.agreement import known
 from brodmann.experiments.cnl.alike import Rate, Universe, alike
 from brodmann.experiments.cnl.fact_harm import beyond_worst, harm_of, more_harm
 from brodmann.experiments.cnl.fact_methods import (
+    LAYERED,
     Located,
     MethodConfig,
     as_many_as_kn,
@@ -63,8 +66,9 @@ def run(config: MethodConfig, bench: Workbench) -> Tables:
     cells = [*sample.cells]
     for name, one in located.items():
         cells += _agreement(name, one, paraphrases.get(name))
-        cells += _size(name, one, bench)
+        cells += _size(name, one, bench, sample.facts)
         cells += _ipp(name, one, effects.get(name))
+        cells += _neutral(bench, name, one, config.seed)
     cells += [_equal_ipp(name, cut[name], harm) for name, harm in equal.items()]
     cells += _contrasts(paraphrases, effects, equal)
     return {"cells": cells, "facts": fact_rows(sample)}
@@ -134,14 +138,16 @@ def _agreement(name: str, one: Located, paraphrases: Rate | None) -> list[Row]:
     return [*cells, cell(BLOCK, name, "Overlap", known(halves), **about, **more)]
 
 
-def _size(name: str, one: Located, bench: Workbench) -> list[Row]:
+def _size(name: str, one: Located, bench: Workbench, facts: Sequence[Fact]) -> list[Row]:
     own = [site.parameters_per_neuron for site in bench.model.sites]
     share = one.whole.parameter_share(own, bench.model.hf.num_parameters())
     more = _mark(name)
+    prompts = len(facts) if name in LAYERED else sum(len(fact.prompts) for fact in facts)
     return [
         cell(BLOCK, name, "Neuron", one.whole.share, unit="share", neurons=len(one.whole), **more),
         cell(BLOCK, name, "parameters", share, unit="share", extra=True),
-        cell(BLOCK, name, "cost", one.seconds, unit="seconds", extra=True),
+        cell(BLOCK, name, "cost", one.seconds, unit="seconds", prompts=prompts, extra=True),
+        cell(BLOCK, name, "cost of a prompt", one.seconds / prompts, unit="seconds", extra=True),
     ]
 
 
@@ -156,6 +162,15 @@ def _ipp(name: str, one: Located, effects: Mapping[str, Any] | None) -> list[Row
         change_cell(BLOCK, name, IPP, beyond_worst(effects, "logprob"), "nats",
                     extra=True, **draws),
     ]  # fmt: skip
+
+
+def _neutral(bench: Workbench, name: str, one: Located, seed: int) -> list[Row]:
+    """What erasing the set does to the reading of neutral text, beside one random set."""
+    if not len(one.whole):
+        return []
+    (drawn,) = random_sets(one.whole, 1, one.match, seed=seed)
+    kl, random = (bench.neutral(neurons)["kl"] for neurons in (one.whole, drawn))
+    return [cell(BLOCK, name, "KL of neutral text", kl, unit="nats", random=random, extra=True)]
 
 
 def _equal_ipp(name: str, one: Located, harm: Mapping[str, Any]) -> Row:

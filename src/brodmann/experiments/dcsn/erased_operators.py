@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from brodmann.evaluate import bootstrap_interval, permutation_p, random_sets
+from brodmann.evaluate import bootstrap_interval, random_sets
 from brodmann.experiments.cells import (
     AVERAGE,
     OPERATORS,
@@ -14,15 +14,13 @@ from brodmann.experiments.cells import (
     units,
 )
 from brodmann.experiments.enhancing import pooled_cell
-from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare
+from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare, standing
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
 NEUTRAL = "Neutral text"
 BASE, RANDOM, LOCATED = "Original", "Deactivate-Random", "Deactivate-Cap"
-DRAWS_FOR_P = 99
-"""methods.md §7: no p is claimed from fewer random draws."""
 
 
 def erasure_cells(
@@ -117,9 +115,8 @@ def _standing(erasures: Sequence[Erasure]) -> Row:
     harms = zip(*(one.random_changes() for one in erasures), strict=True)
     random = [-sum(together) / len(together) for together in harms]
     own = -sum(one.change().mean for one in erasures) / len(erasures)
-    found = permutation_p(own, random)
-    p = found.p if found.draws >= DRAWS_FOR_P else None
-    return {"rank": found.rank, "draws": found.draws, "p": p}
+    found = standing(own, random)
+    return {"rank": found.rank, "draws": found.draws, "p": found.p}
 
 
 def _beyond(erasures: Sequence[Erasure], block: str, column: str, suffix: str) -> list[Row]:
@@ -149,12 +146,15 @@ def neutral_cells(
         more: Row = told | {"unit": "perplexity ratio"}
         kl = found["kl"]
         cells.append(cell(NEUTRAL, LOCATED + suffix, place, _ratio(found), kl=kl, **more))
-        drawn = [_ratio(bench.neutral(one)) for one in random_sets(neurons, draws)]
+        random = [bench.neutral(one) for one in random_sets(neurons, draws)]
+        drawn, kls = [_ratio(one) for one in random], [one["kl"] for one in random]
         finite = [one for one in drawn if one is not None]
         if drawn:
             is_finite = len(finite) == len(drawn)
             more |= {"draws": draws, "worst": max(finite) if is_finite else None}
             mean = sum(finite) / len(drawn) if is_finite else None
+            if None not in kls:
+                more |= {"kl": sum(kls) / len(kls), "kl_worst": max(kls)}
             cells.append(cell(NEUTRAL, RANDOM + suffix, place, mean, **more))
     return cells
 

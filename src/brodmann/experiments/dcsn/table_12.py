@@ -9,7 +9,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from brodmann.evaluate import Evaluation
-from brodmann.experiments.cells import AVERAGE, Cell, Row, add_holm, cell, find, only
+from brodmann.experiments.cells import (
+    AVERAGE,
+    Cell,
+    Row,
+    add_holm,
+    average_cell,
+    cell,
+    find,
+    only,
+    units,
+)
 from brodmann.experiments.claims import ALPHA, Judged, above, told, unless_at_floor
 from brodmann.experiments.dcsn.erased_operators import LOCATED as ERASED
 from brodmann.experiments.dcsn.erased_operators import erasure_cells
@@ -27,7 +37,6 @@ from brodmann.experiments.dcsn.table_2 import PRESETS as OF_TABLE_2
 from brodmann.experiments.enhancing import (
     contrast_cell,
     paired,
-    pooled_cell,
     unless_tuning_shows_nothing,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
@@ -74,6 +83,7 @@ def run(config: SigmaSweep, bench: Workbench) -> Tables:
         cells += found
     for block, answers in ((ENHANCE, enhanced), (ERASE, erased)):
         cells += _against_the_others(block, f"{config.sigma:g}", answers)
+    add_holm([one for one in cells if one["row"] == OVER_RANDOM])
     return {"cells": cells, "sets": counts}
 
 
@@ -94,12 +104,18 @@ def _enhance(
     both = paired(answers[RANDOM], answers[LOCATED])
     gains = [pair for name in sets for pair in paired([base[name]], tuned[LOCATED][name])]
     return [
-        pooled_cell(ENHANCE, AVERAGE, column, answers[LOCATED], neurons=size),
-        pooled_cell(ENHANCE, RANDOM, column, answers[RANDOM], neurons=size, extra=True),
-        pooled_cell(ENHANCE, ORIGINAL, column, list(base.values()), extra=True),
+        _mean(ENHANCE, AVERAGE, column, answers[LOCATED], neurons=size),
+        _mean(ENHANCE, RANDOM, column, answers[RANDOM], neurons=size, extra=True),
+        _mean(ENHANCE, ORIGINAL, column, list(base.values()), extra=True),
         contrast_cell(ENHANCE, OVER_RANDOM, column, both, extra=True),
         contrast_cell(ENHANCE, OVER_ORIGINAL, column, gains, extra=True),
     ], answers[LOCATED]
+
+
+def _mean(block: str, row: str, column: str, found: Sequence[Evaluation], **more: Any) -> Row:
+    """The mean over operators and seeds, at one σ."""
+    n = len({unit for one in found for unit in units(one)})
+    return average_cell(block, row, found, **more) | {"column": column, "n": n}
 
 
 def _erase(
@@ -114,7 +130,7 @@ def _erase(
         return [cell(ERASE, AVERAGE, column, None, unit="accuracy", neurons=size)], []
     tests = {name: config.test(name) for name in parts}
     found = erasure_cells(bench, parts, tests, config.draws, ERASE)
-    cells = [pooled_cell(ERASE, ORIGINAL, column, list(base.values()), extra=True)]
+    cells = [_mean(ERASE, ORIGINAL, column, list(base.values()), extra=True)]
     for one in find(found, column=AVERAGE):
         if one["row"] != ORIGINAL:
             extra = {} if one["row"] == ERASED else {"extra": True}

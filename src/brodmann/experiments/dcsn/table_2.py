@@ -14,6 +14,7 @@ from brodmann.experiments.cells import (
     OPERATORS,
     Cell,
     Row,
+    add_holm,
     cell,
     find,
     only,
@@ -127,10 +128,14 @@ def enhancement(config: EnhanceErase, bench: Workbench, sets: Mapping[str, Neuro
         answers[row], about = tuned_operators(config, bench, sets, row)
         extra = {"extra": True} if row == ALL else {}
         cells += _accuracies(ENHANCE, row, answers[row], sets, about, **extra)
-    for row in answers:
-        if row != LOCATED:
-            cells += _contrasts(ENHANCE, f"{LOCATED} - {row}", answers[row], answers[LOCATED])
-    return cells
+    contrasts = [
+        one
+        for row in answers
+        if row != LOCATED
+        for one in _contrasts(ENHANCE, f"{LOCATED} - {row}", answers[row], answers[LOCATED])
+    ]
+    add_holm([one for one in contrasts if one["column"] != AVERAGE])
+    return cells + contrasts
 
 
 def tuned_operators(
@@ -202,7 +207,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: EnhanceErase) -> list[Ju
             ("over_rest", OVER_REST, REST),
         ):
             found = only(cells, block=ENHANCE, row=row, column=AVERAGE)
-            told = above(claim, found, 0, f"Accuracy of {row}, over all examples and seeds")
+            told = above(claim, found, 0, f"Accuracy of {row}, {_over(config.schedule)}")
             rows = (ORIGINAL, other, LOCATED)
             compared = [one for one in find(cells, block=ENHANCE) if one["row"] in rows]
             judged.append(unless_tuning_shows_nothing(told, compared, raised))
@@ -212,6 +217,11 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: EnhanceErase) -> list[Ju
         base = [one for one in find(cells, block=ERASE, row=ORIGINAL) if one["column"] != AVERAGE]
         judged.append(unless_at_floor(told, base))
     return judged
+
+
+def _over(schedule: Schedule) -> str:
+    drawn = len(schedule.seeds)
+    return f"over all examples, {drawn} seed{'s' * (drawn > 1)} (each its own random neurons)"
 
 
 CPU_RATES = {"default": (1e-5,), "neurons": (1e-3,), "random": (1e-2,)}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from brodmann.experiments.cells import AVERAGE, OPERATORS, Cell, Row, only
+from brodmann.experiments.cells import AVERAGE, OPERATORS, Cell, Row, add_holm, only
 from brodmann.experiments.claims import Judged, above, below
 from brodmann.experiments.dcsn.likeness import (
     Likeness,
@@ -132,6 +132,7 @@ def _rule_cells(sides: Mapping[str, Sides], suffix: str) -> list[Row]:
     printed = {row: mean_of([parts[p] for p in PAIRS]) for row, parts in apart.items()}
     cells = _block(f"Cohesion{suffix}", within, cohesion, extra)
     cells += _block(f"Separability{suffix}", apart, printed, extra)
+    add_holm(cells, "p_layer_matched")
     cells += _specificity(f"Specificity{suffix}", within, across)
     return cells + _ratios(f"Separability / cohesion{suffix}", printed, cohesion)
 

@@ -22,7 +22,7 @@ from brodmann.experiments.cells import (
     only,
 )
 from brodmann.experiments.claims import Judged, below, unless_at_floor
-from brodmann.experiments.dcsn.erased_operators import DRAWS_FOR_P, neutral_cells
+from brodmann.experiments.dcsn.erased_operators import neutral_cells
 from brodmann.experiments.dcsn.operator_sets import (
     CPU,
     PAPER,
@@ -178,7 +178,7 @@ def _beside(erasure: Erasure) -> dict[str, Any]:
         "random_worst": min(random),
         "draws": standing.draws,
         "rank": standing.rank,
-        "p_random": standing.p if standing.draws >= DRAWS_FOR_P else None,
+        "p_random": standing.p,
     }
 
 
