@@ -86,7 +86,7 @@ def _judged(ours, theirs):
 
 
 def test_verdicts():
-    assert _judged(9, 4) == {"cohesion": "supported", "separability": "not supported"}
+    assert _judged(9, 4) == {"cohesion": "supported", "separability": "undecided at this size"}
     assert _judged(4, 9)["cohesion"] == "not supported"
 
 

@@ -136,12 +136,20 @@ def _adjust(cells: list[Row]) -> None:
 def neutral_cells(
     bench: Workbench, sets: Mapping[str, NeuronSet], draws: int, suffix: str = ""
 ) -> list[Row]:
-    """Return by what erasing multiplies the perplexity of neutral text, random sets beside it."""
+    """Return by what erasing multiplies the perplexity of neutral text, random sets beside it.
+
+    Args:
+        bench: the model.
+        sets: operator -> its set; or the operators of a union, joined by "-".
+        draws: random sets that read it, too.
+        suffix: of the rows.
+    """
     cells = []
     for name, neurons in sets.items():
         if not len(neurons):
             continue
-        place, told = OPERATORS[name], {"neurons": len(neurons), "extra": True}
+        place = "".join(OPERATORS[part] for part in name.split("-"))
+        told = {"neurons": len(neurons), "extra": True}
         found = bench.neutral(neurons)
         more: Row = told | {"unit": "perplexity ratio"}
         kl = found["kl"]

@@ -22,7 +22,7 @@ from brodmann.experiments.cells import (
 )
 from brodmann.experiments.claims import ALPHA, Judged, above, told, unless_at_floor
 from brodmann.experiments.dcsn.erased_operators import LOCATED as ERASED
-from brodmann.experiments.dcsn.erased_operators import erasure_cells
+from brodmann.experiments.dcsn.erased_operators import erasure_cells, neutral_cells
 from brodmann.experiments.dcsn.table_2 import (
     ENHANCE,
     ERASE,
@@ -81,6 +81,7 @@ def run(config: SigmaSweep, bench: Workbench) -> Tables:
         parts = {n: s.strongest(scores[n], config.fraction) for n, s in sets.items() if len(s)}
         found, erased[column] = _erase(config, bench, parts, column, base, size)
         cells += found
+        cells += neutral_cells(bench, parts, config.neutral_draws, f", σ={column}")
     for block, answers in ((ENHANCE, enhanced), (ERASE, erased)):
         cells += _against_the_others(block, f"{config.sigma:g}", answers)
     add_holm([one for one in cells if one["row"] == OVER_RANDOM])
@@ -208,7 +209,7 @@ def _preset(name: str, **changes: Any) -> SigmaSweep:
 
 PRESETS = {
     "smoke": _preset("smoke", operators=("add",), sigmas=(2, 3)),
-    "cpu": _preset("cpu", draws=5, sigmas=(1, 3, 6, 9)),
+    "cpu": _preset("cpu", draws=5, neutral_draws=1, sigmas=(1, 3, 6, 9)),
     "paper": _preset("paper", draws=20),
 }
 """As Table 2; fewer draws, and on two cores fewer σ."""

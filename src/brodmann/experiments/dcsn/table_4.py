@@ -88,7 +88,7 @@ def run(config: Table4Config, bench: Workbench) -> Tables:
     cells = forward_cells(bench, config.locating, config.items)
     sets = by_operator(operator_sets(bench, config.locating)["raw"])
     cells += _reverse_cells(bench, config, sets)
-    cells += neutral_cells(bench, sets, config.neutral_draws)
+    cells += neutral_cells(bench, {**sets, **_unions(sets)}, config.neutral_draws)
     return {"cells": cells}
 
 
@@ -162,7 +162,7 @@ def _erased(
     sample: Sample,
 ) -> Erasure | None:
     """Erase the operators of a part; None where one of them has no neurons."""
-    names = [name for name in part.split("-") if name in sets] or list(OPERATORS)
+    names = _operators_of(part, sets)
     own = [sets[name] for name in names]
     if not all(len(one) for one in own):
         return None
@@ -173,6 +173,17 @@ def _erased(
             for one in erased
         ]
     )
+
+
+def _operators_of(part: str, sets: Mapping[str, NeuronSet]) -> list[str]:
+    return [name for name in part.split("-") if name in sets] or list(OPERATORS)
+
+
+def _unions(sets: Mapping[str, NeuronSet]) -> dict[str, NeuronSet]:
+    """The sets that are erased together: those of three operators or more."""
+    parts = [_operators_of(part, sets) for some in PARTS.values() for part in some]
+    named = {"-".join(names): [sets[name] for name in names] for names in parts if len(names) > 2}
+    return {name: reduce(or_, own) for name, own in named.items() if all(map(len, own))}
 
 
 def _averaged(erasures: Sequence[Erasure]) -> Erasure:
