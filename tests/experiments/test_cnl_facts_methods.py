@@ -17,7 +17,16 @@ from brodmann.experiments.cells import find, only
 from brodmann.experiments.cnl import figure_2, section_3_1, section_3_2
 from brodmann.experiments.cnl.alike import Universe, alike
 from brodmann.experiments.cnl.fact_effects import effect_rows, sibling_of
-from brodmann.experiments.cnl.fact_pairs import ANSWER, FACT, OTHER, RELATION, WORDING, Asked, dealt
+from brodmann.experiments.cnl.fact_pairs import (
+    ANSWER,
+    FACT,
+    OTHER,
+    RELATION,
+    WORDING,
+    Asked,
+    dealt,
+    pair_cells,
+)
 from brodmann.experiments.cnl.fact_recall import random_circuit
 from brodmann.experiments.cnl.fact_sample import chosen_facts, in_twos
 from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined, strongest
@@ -73,6 +82,27 @@ def test_pairs_of_prompts_are_of_the_kinds_that_they_say():
     assert pairs[RELATION] == {(0, 3), (1, 2), (2, 5), (3, 4)}
     assert pairs[ANSWER] == {(0, 5), (1, 4)}
     assert pairs[OTHER] == {(a, b) for a in range(6) for b in (6, 7)}
+
+
+def test_pairs_of_answered_prompts_leave_the_others_out():
+    answered = (True, True, True, False, True, True, True, True)
+    asked = Asked(FACTS, answered)
+    for kind, which in asked.answered_kinds.items():
+        assert not which[3].any() and not which[:, 3].any()
+        assert which.sum() <= asked.kinds[kind].sum()
+    assert np.argwhere(np.triu(asked.answered_kinds[FACT])).tolist() == [[0, 1], [4, 5], [6, 7]]
+    sets = [frozenset([place]) for place in range(8)]
+    cells = pair_cells("b", "KN", asked, sets, Universe(8, (8,)), permutations=0, seed=0)
+    told = only(cells, block="KN: pairs of answered prompts", row=FACT, column="overlap")
+    assert (told["value"], told["pairs"]) == (0.0, 3)
+    assert only(cells, block="KN: pairs of prompts", row=FACT, column="overlap")["pairs"] == 4
+
+
+def test_intervals_are_over_relations():
+    assert Asked(FACTS).relations == [
+        number for number, one in enumerate(dict.fromkeys(f.relation for f in FACTS))
+        for fact in FACTS if fact.relation == one for _ in fact.prompts
+    ]  # fmt: skip
 
 
 def test_a_fact_that_is_there_is_told_from_its_relation():

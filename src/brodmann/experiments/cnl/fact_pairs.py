@@ -39,9 +39,11 @@ class Asked:
 
     Attributes:
         facts: them.
+        answered: which of the prompts the model answers by itself; empty where it was not asked.
     """
 
     facts: Sequence[Fact]
+    answered: Sequence[bool] = ()
 
     @property
     def n_prompts(self) -> int:
@@ -86,6 +88,12 @@ class Asked:
             OTHER: ~same_relation & ~same_answer,
         }
 
+    @property
+    def answered_kinds(self) -> dict[str, Bool[np.ndarray, "n n"]]:
+        """The same of pairs of prompts that the model answers both."""
+        of = np.asarray(self.answered, dtype=bool)
+        return {kind: which & of[:, None] & of for kind, which in self.kinds.items()}
+
 
 def pair_cells(
     block: str,
@@ -128,7 +136,26 @@ def pair_cells(
             _difference(rates, other).cell(f"{name}: contrasts", contrast, column, extra=True)
             for contrast, other in CONTRASTS.items()
         ]
+        if asked.answered and column == "overlap":
+            cells += _of_answered(name, asked, likeness)
     return cells
+
+
+def _of_answered(name: str, asked: Asked, likeness: Alike) -> list[Row]:
+    """The same without prompts that the model does not answer: there it may not know the fact."""
+    rates = {kind: likeness.rate(which) for kind, which in asked.answered_kinds.items()}
+    return [
+        *(
+            rate.cell(f"{name}: pairs of answered prompts", kind, "overlap", extra=True)
+            for kind, rate in rates.items()
+        ),
+        *(
+            _difference(rates, other).cell(
+                f"{name}: contrasts of answered prompts", contrast, "overlap", extra=True
+            )
+            for contrast, other in CONTRASTS.items()
+        ),
+    ]
 
 
 def dealt(likeness: Alike, asked: Asked, permutations: int, seed: int) -> list[float]:

@@ -9,6 +9,7 @@ than two facts of their relation do, something of the fact is in it, however sma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from brodmann.data import Fact
 from brodmann.errors import InputError
 from brodmann.experiments.cells import Cell, Row, cell
 from brodmann.experiments.claims import Judged
@@ -111,7 +112,7 @@ def _kn(config: Section31, bench: Workbench, sample: FactSample) -> list[Row]:
     universe = neuron_universe(bench)
     share = [len(one) / sum(universe.sizes) for one in sets]
     return [
-        *_compared(config, "KN", Asked(sample.facts), sets, universe),
+        *_compared(config, "KN", _asked(sample.facts, sample), sets, universe),
         _share_cell("KN", "share of neurons", share),
     ]
 
@@ -124,7 +125,7 @@ def _tracing(config: Section31, bench: Workbench, sample: FactSample) -> list[Ro
     universe = Universe(bench.model.n_layers, (bench.model.n_layers,))
     sets = [frozenset(strongest(one, config.top)) for one in effects]
     return [
-        *_compared(config, "ROME", Asked(facts), sets, universe),
+        *_compared(config, "ROME", _asked(facts, sample), sets, universe),
         _share_cell("ROME", "share of layers", [config.top / bench.model.n_layers]),
     ]
 
@@ -136,9 +137,14 @@ def _circuits(
     options = {"edges": float(config.edges), "steps": config.circuit_steps, "ablation": ablation}
     found = circuit_edges(bench, facts, options)
     return [
-        *_compared(config, name, Asked(facts), found["edges"], found["universe"]),
+        *_compared(config, name, _asked(facts, sample), found["edges"], found["universe"]),
         _share_cell(name, "share of parameters", found["share"]),
     ]
+
+
+def _asked(first: Sequence[Fact], sample: FactSample) -> Asked:
+    """The first facts of a sample."""
+    return Asked(first, sample.answered[: sum(len(fact.prompts) for fact in first)])
 
 
 def _compared(
