@@ -78,8 +78,13 @@ def agreements(
     for name, (cost, found) in estimates.items():
         circuit = found.top(fraction=SHARE)
         (rank,) = circuit_ranks(model, fact, [circuit], **removed)
-        places = (random, strong, random | strong)
-        compared[name] = Agreement(*(correlation(found, one) for one in places), rank, cost)
+        compared[name] = Agreement(
+            random=correlation(found, random),
+            strong=correlation(found, strong),
+            all=correlation(found, random | strong),
+            rank=rank,
+            seconds=cost,
+        )
     return compared, seconds / int(which.sum())
 
 

@@ -55,7 +55,7 @@ def _judged(
     low, high, p = found["low"], found["high"], found.get("p")
     holds, fails = (low > level, high < level) if side == "above" else (high < level, low > level)
     if (holds or fails) and level == 0 and p is not None and p >= ALPHA:
-        why = f"its interval does not hold 0, but p = {p:.2g}: few answers differ"
+        why = f"its interval does not hold 0, but p = {p:.2g}: too little differs to judge"
         return claim, UNDECIDED, f"{because}: {told(found)}; {why}."
     verdict = SUPPORTED if holds else NOT_SUPPORTED if fails else UNDECIDED
     return claim, verdict, f"{because}: {told(found)}; {asked(level, side)}."
