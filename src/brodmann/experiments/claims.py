@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from brodmann.experiments.cells import Cell
-from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
+from brodmann.experiments.map_verdict import ALPHA, NOT_SUPPORTED, SUPPORTED, UNDECIDED
 
 Judged = tuple[str, str, str]
 """Name of the claim, verdict, and a sentence with the numbers."""
-
-ALPHA = 0.05
 
 FEWEST = 6
 """Units that a verdict needs: the signs of five differences can agree by chance, p = 2 / 2^5."""

@@ -23,7 +23,7 @@ CLAIMS = {
 }
 """The claims that a verdict is about, in the order they are told."""
 
-_ALPHA = 0.05
+ALPHA = 0.05
 
 
 def verdict(tables: Tables, thresholds: Thresholds) -> list[dict[str, Any]]:
@@ -72,7 +72,7 @@ def _cohesive(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     data = _one(tables["data"], variant=one["variant"], capability=one["capability"])
     if data is not None and data["halves"] == "contexts":
         return UNDECIDED, f"{told} But the samples share expressions behind other solved examples."
-    above = row["p_layer_matched"] is not None and row["p_layer_matched"] < _ALPHA
+    above = row["p_layer_matched"] is not None and row["p_layer_matched"] < ALPHA
     if row["low"] is None:
         return UNDECIDED, told
     if above and row["low"] >= thresholds.cohesive:
@@ -98,7 +98,7 @@ def _relevant(one: Row, tables: Tables, thresholds: Thresholds) -> tuple[str, st
     )
     if row["d_margin_low"] >= 0 or rank > 1 + draws // 20:
         return NOT_SUPPORTED, told
-    beyond = p < _ALPHA if p is not None else row["d_margin_high"] < worst
+    beyond = p < ALPHA if p is not None else row["d_margin_high"] < worst
     if row.get("norm_draws"):
         told += (
             f" Of {row['norm_draws']} random sets of the same activation size the worst changes "

@@ -129,9 +129,9 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
     wanted = {
         "experiment": experiment.id,
         "config": plain(asdict(config)),
-        "fingerprint": bench.fingerprint,
-        "dtype": str(bench.model.dtype).removeprefix("torch."),
     }
+    settings = settings_of(bench)
+    wanted |= {name: settings[name] for name in ("fingerprint", "dtype")}
     other = [name for name, value in wanted.items() if run.get(name) != value]
     if not other and _data_now(run, config, bench) != run["data"]:
         other = ["data"]

@@ -81,12 +81,13 @@ class Workbench:
 
     def examples(self, sample: Sample) -> list[Example]:
         """Return the examples of a sample."""
-        spec = self._placed(sample.spec)
         if sample not in self._examples:
+            spec = self._placed(sample.spec)
             self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
         found = self._examples[sample]
         if sample not in self.used:
-            self.used[sample] = examples_digest(found, spec.options.get("scorer"))
+            scorer = self._placed(sample.spec).options.get("scorer")
+            self.used[sample] = examples_digest(found, scorer)
         return found
 
     def facts(self, name: str) -> list[Fact]:

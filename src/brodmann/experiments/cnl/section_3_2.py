@@ -144,7 +144,7 @@ def _of_intervention(intervention: str, rows: Sequence[Mapping[str, Any]]) -> li
     if paired:
         specific = paired_difference([row["located"] for _, row in paired],
                                      [own for own, _ in paired],
-                                     groups=[row["relation"] for _, row in paired])  # fmt: skip
+                                     groups=_relations([row for _, row in paired]))  # fmt: skip
         cells.append(change_cell(block, SPECIFIC, "log P", specific, "nats", extra=True))
     return cells
 

@@ -20,7 +20,7 @@ from brodmann.experiments.cells import (
     only,
     units,
 )
-from brodmann.experiments.claims import ALPHA, Judged, above, told, unless_at_floor
+from brodmann.experiments.claims import Judged, above, told, unless_at_floor
 from brodmann.experiments.dcsn.erased_operators import LOCATED as ERASED
 from brodmann.experiments.dcsn.erased_operators import erasure_cells, neutral_cells
 from brodmann.experiments.dcsn.table_2 import (
@@ -40,7 +40,7 @@ from brodmann.experiments.enhancing import (
     unless_tuning_shows_nothing,
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
-from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
+from brodmann.experiments.map_verdict import ALPHA, NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
