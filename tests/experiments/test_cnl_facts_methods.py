@@ -14,7 +14,7 @@ from brodmann.evaluate import random_sets
 from brodmann.evaluate.editing import answer_scores
 from brodmann.experiments.catalogue import find_experiment
 from brodmann.experiments.cells import find, only
-from brodmann.experiments.cnl import figure_2, section_3_1, section_3_2
+from brodmann.experiments.cnl import fact_sample, figure_2, section_3_1, section_3_2
 from brodmann.experiments.cnl.alike import Universe, alike
 from brodmann.experiments.cnl.fact_effects import effect_rows, sibling_of
 from brodmann.experiments.cnl.fact_pairs import (
@@ -132,6 +132,32 @@ def test_facts_that_the_model_does_not_know_are_left_out(bench):
         chosen_facts(replace(known, prompts=9), bench)
 
 
+def test_facts_have_to_be_answered_often_enough_and_answered_wordings_come_first(
+    bench, monkeypatch
+):
+    right = {("Lima", "b"), ("Lima", "c"), ("Oslo", "c"), ("Oslo", "a"), ("Rome", "a"),
+             ("Cairo", "c"), ("Cairo", "b")}  # fmt: skip
+    facts = [fact(name, "at", f"in{name}", ("{} a", "{} b", "{} c", "{} d"))
+             for name in ("Lima", "Oslo", "Rome", "Cairo")]  # fmt: skip
+    monkeypatch.setattr(bench, "facts", lambda name: facts)
+    monkeypatch.setattr(
+        fact_sample, "_knows", lambda each, _: [tuple(one.prompt.split()) in right for one in each]
+    )
+    config = replace(CONFIGS["cnl-section-3.1"], n_facts=9, answered=2)
+    sample = chosen_facts(config, bench, config.answered)
+    assert {one.subject for one in sample.facts} == {"Lima", "Oslo", "Cairo"}
+    assert sample.seldom == 1
+    for one in sample.facts:  # c is answered by all three, b by two, a by one, d is cut off
+        assert [prompt.split()[1] for prompt in one.prompts] == ["c", "b", "a"]
+    assert sum(sample.answered) == 6
+    told = only(sample.cells, row="answered too seldom, left out")
+    assert told is not None and told["value"] == 1
+    with pytest.raises(DataError, match="0 of these at 3 prompts"):
+        chosen_facts(replace(config, known=True), bench, 3)
+    with pytest.raises(InputError, match="answered from 1 to 3 prompts; got 4"):
+        replace(config, answered=4)
+
+
 def test_refining_is_kn_s_own(bench):
     config = CONFIGS["cnl-section-3.2"]
     facts = chosen_facts(config, bench).facts
@@ -245,6 +271,10 @@ def test_judges_go_by_intervals(verdict):
         cells.append(at("Section 3.1", name, "overlap", under, 0.5))
         for row in ("fact - relation", "fact - wording", "fact - answer"):
             cells.append(at(f"{name}: contrasts", row, "overlap", over))
+        answered = f"{name}: pairs of answered prompts"
+        cells.append(at(answered, "same fact, other wording", "overlap", under, 0.5))
+        for row in ("fact - relation", "fact - wording"):
+            cells.append(at(f"{name}: contrasts of answered prompts", row, "overlap", over))
     _check(section_3_1, cells, CONFIGS["cnl-section-3.1"], verdict)
     cells = [
         at("KN doubled", "Located - Random", "log P", over),

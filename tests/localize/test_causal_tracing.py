@@ -119,6 +119,18 @@ def test_batches_change_nothing(family):
         torch.testing.assert_close(whole.effects[kind], single.effects[kind], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt_neo"])
+def test_the_subjects_last_token_alone_gives_the_same_numbers(family):
+    (whole,) = causal_tracing(opened(family), [FACT], **OPTIONS)
+    (trace,) = causal_tracing(opened(family), [FACT], tokens="subject-last", **OPTIONS)
+    start, end = trace.subject
+    for kind in KINDS:
+        assert torch.equal(trace.by_layer(kind), whole.by_layer(kind))
+        traced = trace.effect(kind).isfinite().all(-1)
+        assert traced.tolist() == [t < start or t == end - 1 for t in range(len(trace.tokens))]
+    assert top_layers(trace, 2) == top_layers(whole, 2)
+
+
 def test_the_noise_is_the_facts_own_in_any_company():
     model = opened("llama")
     alone = causal_tracing(model, [FACT], **OPTIONS)[0]

@@ -23,6 +23,7 @@ from brodmann.progress import progress as shown_progress
 
 TARGETS = ("own", "answer")
 ANSWER_TOKENS = ("first", "product", "mean")
+TOKENS = ("all", "subject-last")
 
 
 def causal_tracing(
@@ -36,6 +37,7 @@ def causal_tracing(
     seed: int = 0,
     target: str = "own",
     answer_tokens: str = "first",
+    tokens: str = "all",
     batch_size: int | Literal["auto"] = "auto",
     progress: bool | None = None,
 ) -> list[Trace]:
@@ -47,7 +49,8 @@ def causal_tracing(
     return list(
         traces(
             model, facts, kinds=kinds, window=window, draws=draws, noise=noise, seed=seed,
-            target=target, answer_tokens=answer_tokens, batch_size=batch_size, progress=progress,
+            target=target, answer_tokens=answer_tokens, tokens=tokens, batch_size=batch_size,
+            progress=progress,
         )
     )  # fmt: skip
 
@@ -63,6 +66,7 @@ def traces(
     seed: int = 0,
     target: str = "own",
     answer_tokens: str = "first",
+    tokens: str = "all",
     done: Collection[str] = (),
     batch_size: int | Literal["auto"] = "auto",
     progress: bool | None = None,
@@ -100,6 +104,9 @@ def traces(
             the fact's.
         answer_tokens: of the fact's answer: ``"first"``, or all, teacher-forced, by their
             ``"product"`` or ``"mean"`` probability.
+        tokens: where something is restored: at ``"all"`` tokens of the prompt, or at the
+            subject's last one only (``"subject-last"``), where :func:`~.trace.top_layers` looks:
+            the same numbers, and NaN at the tokens that are left out.
         done: ids of facts that were traced before: they count for s and are left out.
         batch_size: restored states at once, each with all its draws, or ``"auto"``.
         progress: True or False shows or hides the bar; None leaves it to the terminal.
@@ -112,7 +119,7 @@ def traces(
         DataError: no facts, or one whose subject or answer cannot be found in tokens.
         ModelError: layers that add something else than the architecture row says.
     """
-    options = _Options(tuple(kinds), window, draws, noise, seed, target, answer_tokens)
+    options = _Options(tuple(kinds), window, draws, noise, seed, target, answer_tokens, tokens)
     if not facts:
         raise DataError("Expected at least one fact to trace; got none.")
     if batch_size != "auto" and batch_size < 1:
@@ -139,12 +146,14 @@ class _Options:
     seed: int
     target: str
     answer_tokens: str
+    tokens: str
 
     def __post_init__(self) -> None:
         for kind in self.kinds or ("none",):
             _check_choice("kinds", kind, KINDS)
         _check_choice("target", self.target, TARGETS)
         _check_choice("answer_tokens", self.answer_tokens, ANSWER_TOKENS)
+        _check_choice("tokens", self.tokens, TOKENS)
         for name in ("window", "draws"):
             if getattr(self, name) < 1:
                 raise InputError(f"Expected {name} of 1 or more; got {getattr(self, name)}.")
@@ -200,8 +209,12 @@ class _Tracer:
         noise = subject_noise(asked.fact, (options.draws, end - start, width), size, options.seed)
         corrupted = corrupted_run(model, asked.ids[:last], start, noise)
         before = answered.of_run(model, corrupted)
-        effects = {kind: torch.zeros(asked.n_prompt, model.n_layers) for kind in options.kinds}
-        for token in range(start, asked.n_prompt):
+        shape = asked.n_prompt, model.n_layers
+        effects = {kind: torch.full(shape, torch.nan) for kind in options.kinds}
+        for values in effects.values():
+            values[:start] = 0  # nothing changes in front of the subject
+        traced = range(start, asked.n_prompt) if options.tokens == "all" else (end - 1,)
+        for token in traced:
             cells = [
                 Restoration(kind, token, *options.layers(kind, layer, model.n_layers))
                 for kind in options.kinds

@@ -36,7 +36,8 @@ class Trace:
         clean: its probability in the clean run.
         corrupted: its probability with noise on the subject, the mean over the draws.
         effects: kind -> probability with one state restored minus ``corrupted``, the mean over
-            the draws, for each token and layer. 0 in front of the subject, where nothing changes.
+            the draws, for each token and layer. 0 in front of the subject, where nothing changes;
+            NaN at tokens that were not traced.
         provenance: model and options.
     """
 

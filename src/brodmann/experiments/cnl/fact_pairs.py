@@ -17,6 +17,7 @@ from brodmann.evaluate import permutation_p
 from brodmann.experiments.cells import Cell, Row, only
 from brodmann.experiments.claims import Judged, above, below
 from brodmann.experiments.cnl.alike import Alike, Rate, Universe, alike
+from brodmann.experiments.cnl.fact_sample import wording
 
 FACT = "same fact, other wording"
 WORDING = "other subject of the relation, same wording"
@@ -29,6 +30,10 @@ CONTRASTS: Mapping[str, str] = {
     "fact - answer": ANSWER,
 }
 """Contrast -> the kind that is taken from :data:`FACT`."""
+
+ANSWERED_PAIRS, ANSWERED_CONTRASTS = "pairs of answered prompts", "contrasts of answered prompts"
+CLAIMED_OF_ANSWERED = ("fact - relation", "fact - wording")
+"""Contrasts of prompts that are both answered, on which there is a claim."""
 
 MEASURES = {"overlap": "overlap", "IoU": "iou"}
 
@@ -73,11 +78,9 @@ class Asked:
             np.asarray([getattr(self.facts[number], name) for number in self.units])
             for name in ("relation", "answer")
         )
-        wording = np.asarray(
-            [prompt.replace(one.subject, "{}") for one in self.facts for prompt in one.prompts]
-        )
+        asked = np.asarray([wording(one, prompt) for one in self.facts for prompt in one.prompts])
         same_fact, same_relation, same_answer, same_wording = (
-            of[:, None] == of for of in (fact, relation, answer, wording)
+            of[:, None] == of for of in (fact, relation, answer, asked)
         )
         siblings = same_relation & ~same_fact & ~same_answer
         return {
@@ -146,12 +149,12 @@ def _of_answered(name: str, asked: Asked, likeness: Alike) -> list[Row]:
     rates = {kind: likeness.rate(which) for kind, which in asked.answered_kinds.items()}
     return [
         *(
-            rate.cell(f"{name}: pairs of answered prompts", kind, "overlap", extra=True)
+            rate.cell(f"{name}: {ANSWERED_PAIRS}", kind, "overlap", extra=True)
             for kind, rate in rates.items()
         ),
         *(
             _difference(rates, other).cell(
-                f"{name}: contrasts of answered prompts", contrast, "overlap", extra=True
+                f"{name}: {ANSWERED_CONTRASTS}", contrast, "overlap", extra=True
             )
             for contrast, other in CONTRASTS.items()
         ),
@@ -182,14 +185,25 @@ def dealt(likeness: Alike, asked: Asked, permutations: int, seed: int) -> list[f
 def judged_pairs(
     method: str, name: str, block: str, cells: Sequence[Cell], faithful: float
 ) -> list[Judged]:
-    """Judge the four claims about a method; see :func:`claims_about`."""
+    """Judge the claims about a method; see :func:`claims_about`."""
     value = only(cells, block=block, row=name, column="overlap")
     judged = [below(f"{method}-overlap", value, faithful, f"{name}: overlap of paraphrases")]
     for contrast, other in CONTRASTS.items():
         found = only(cells, block=f"{name}: contrasts", row=contrast, column="overlap")
-        claim = f"{method}-{contrast.rpartition(' ')[2]}"
-        judged.append(above(claim, found, 0, f"{name}: {FACT}, minus {other}"))
+        judged.append(above(_claim(method, contrast), found, 0, f"{name}: {FACT}, minus {other}"))
+    said = f"{name}, prompts that are answered"
+    value = only(cells, block=f"{name}: {ANSWERED_PAIRS}", row=FACT, column="overlap")
+    judged.append(below(f"{method}-answered-overlap", value, faithful, f"{said}: overlap"))
+    for contrast in CLAIMED_OF_ANSWERED:
+        place = f"{name}: {ANSWERED_CONTRASTS}"
+        found = only(cells, block=place, row=contrast, column="overlap")
+        what = f"{said}: {FACT}, minus {CONTRASTS[contrast]}"
+        judged.append(above(_claim(f"{method}-answered", contrast), found, 0, what))
     return judged
+
+
+def _claim(about: str, contrast: str) -> str:
+    return f"{about}-{contrast.rpartition(' ')[2]}"
 
 
 def claims_about(method: str, what: str, printed: str) -> dict[str, str]:
@@ -210,6 +224,12 @@ def claims_about(method: str, what: str, printed: str) -> dict[str, str]:
         "wording.",
         f"{method}-answer": f"{what} of two paraphrases of a fact share more than those of two "
         "facts with the same answer: it is not the answer alone that they share.",
+        f"{method}-answered-overlap": f"{what} of paraphrases of one fact, both answered by the "
+        "model, overlap by less than a half.",
+        f"{method}-answered-relation": f"{what} of two answered paraphrases of a fact share more "
+        "than those of two facts of one relation, answered in different words.",
+        f"{method}-answered-wording": f"{what} of two answered paraphrases of a fact share more "
+        "than those of two facts of one relation, answered in the same words.",
     }
 
 

@@ -61,6 +61,7 @@ class FactSample:
         facts: them, each with as many prompts as the config says.
         asked: how many facts the model was asked.
         known: how many of them it knows.
+        seldom: how many were left out because it answers them at too few of their prompts.
         pool: the facts that could be chosen, the chosen ones among them.
         answered: which of the chosen facts' prompts the model answers, fact by fact. A fact is
             called known by its first; what is located at the others is there to be compared.
@@ -69,6 +70,7 @@ class FactSample:
     facts: tuple[Fact, ...]
     asked: int
     known: int
+    seldom: int
     pool: tuple[Fact, ...]
     answered: tuple[bool, ...]
 
@@ -80,6 +82,8 @@ class FactSample:
             "not known, left out": self.asked - self.known,
             "used": len(self.facts),
         }
+        if self.seldom:
+            counts["answered too seldom, left out"] = self.seldom
         share, n = sum(self.answered) / len(self.answered), len(self.answered)
         return [
             *(
@@ -90,11 +94,17 @@ class FactSample:
         ]
 
 
-def chosen_facts(config: FactConfig, bench: Workbench) -> FactSample:
+def chosen_facts(config: FactConfig, bench: Workbench, answered: int = 1) -> FactSample:
     """Choose facts that the model knows, two by two from each relation in turn.
 
     Relations with a single such fact are left out: what is particular to a fact shows only beside
     another fact of its relation.
+
+    Args:
+        config: which facts.
+        bench: the model.
+        answered: from 2 on, only facts that the model answers at so many of their prompts, and
+            wordings that it answers come before the others.
 
     Raises:
         DataError: there are none.
@@ -109,15 +119,26 @@ def chosen_facts(config: FactConfig, bench: Workbench) -> FactSample:
     asked = first_shuffled(read, len(read), config.seed, config.facts)
     known = _known(asked, bench)
     usable = known if config.known else asked
-    facts = in_twos(usable, config.n_facts)
+    often = _answered_often(usable, answered, bench) if answered > 1 else usable
+    facts = in_twos(often, config.n_facts)
     if not facts:
+        told = f", and {len(often)} of these at {answered} prompts" if answered > 1 else ""
         raise DataError(
             f"Expected two facts of one relation in {config.facts} that {bench.name} knows; of "
-            f"{len(asked)} it knows {len(known)}. Take other facts, or a larger model."
+            f"{len(asked)} it knows {len(known)}{told}. Take other facts, or a larger model."
         )
+    if answered > 1:
+        facts = _answered_first(facts, bench)
     cut = tuple(replace(one, paraphrases=one.paraphrases[: config.prompts - 1]) for one in facts)
     each = [one for fact in cut for one in asked_at(fact)]
-    return FactSample(cut, len(asked), len(known), tuple(usable), tuple(_knows(each, bench)))
+    return FactSample(
+        facts=cut,
+        asked=len(asked),
+        known=len(known),
+        seldom=len(usable) - len(often),
+        pool=tuple(often),
+        answered=tuple(_knows(each, bench)),
+    )
 
 
 def _asked_enough(fact: Fact, prompts: int) -> Fact:
@@ -125,6 +146,37 @@ def _asked_enough(fact: Fact, prompts: int) -> Fact:
     if len(fact.prompts) >= prompts:
         return fact
     return paraphrased(fact, all_relation_templates().get(fact.relation, ()))
+
+
+def _answered_often(facts: Sequence[Fact], least: int, bench: Workbench) -> list[Fact]:
+    """Keep facts that the model answers at ``least`` of their prompts or more."""
+    answers = iter(_knows([one for fact in facts for one in asked_at(fact)], bench))
+    return [fact for fact in facts if sum(next(answers) for _ in fact.prompts) >= least]
+
+
+def _answered_first(facts: Sequence[Fact], bench: Workbench) -> list[Fact]:
+    """Put the wordings first that the model answers for more facts of their relation.
+
+    They are in one order for all facts of a relation, so that subjects are still asked alike.
+    """
+    each = [(fact, one.prompt) for fact in facts for one in asked_at(fact)]
+    answers = _knows([one for fact in facts for one in asked_at(fact)], bench)
+    counts: Counter[tuple[str, str]] = Counter()
+    for (fact, prompt), answered in zip(each, answers, strict=True):
+        counts[fact.relation, wording(fact, prompt)] += answered
+    ordered = [
+        sorted(fact.prompts, key=lambda prompt: -counts[fact.relation, wording(fact, prompt)])
+        for fact in facts
+    ]
+    return [
+        replace(fact, prompt=prompts[0], paraphrases=tuple(prompts[1:]))
+        for fact, prompts in zip(facts, ordered, strict=True)
+    ]
+
+
+def wording(fact: Fact, prompt: str) -> str:
+    """Return a prompt of a fact without its subject."""
+    return prompt.replace(fact.subject, "{}")
 
 
 def in_twos(facts: Sequence[Fact], n: int) -> list[Fact]:

@@ -57,7 +57,8 @@ def traced_effects(
     def of(fact: Fact) -> list[list[float]]:
         say(f"{bench.name}: tracing {fact.id}")
         others = {one.id for one in facts} - {fact.id}
-        found = traces(bench.model, asked, kinds=("mlp",), done=others, progress=False, **options)
+        found = traces(bench.model, asked, kinds=("mlp",), tokens="subject-last", done=others,
+                       progress=False, **options)  # fmt: skip
         return [one.by_layer("mlp").tolist() for one in found]
 
     effects = []

@@ -39,6 +39,10 @@ class Section31(FactConfig):
     """Values of cnl-section-3.1; those of :class:`FactConfig`, and of the three methods.
 
     Attributes:
+        answered: at how many of its prompts the model has to answer a fact; wordings that it
+            answers come first. The paper does not ask: at a paraphrase that a model answers
+            otherwise it may recall something else, and then a low overlap says nothing of where
+            the fact is.
         traced: how many of the facts are traced: the first of them.
         circuits: of how many circuits are made.
         steps: gradient evaluations of KN's integrals.
@@ -52,6 +56,7 @@ class Section31(FactConfig):
         permutations: of the facts of a relation.
     """
 
+    answered: int = 2
     traced: int = 40
     circuits: int = 40
     steps: int = 20
@@ -69,12 +74,16 @@ class Section31(FactConfig):
         for name in ("traced", "circuits"):
             if getattr(self, name) < 2:
                 raise InputError(f"Expected {name} of 2 facts or more; got {getattr(self, name)}.")
+        if not 1 <= self.answered <= self.prompts:
+            raise InputError(
+                f"Expected answered from 1 to {self.prompts} prompts; got {self.answered}."
+            )
         check_share("edges", self.edges)
 
 
 def run(config: Section31, bench: Workbench) -> Tables:
     """Locate at every prompt by each method, and compare the prompts."""
-    sample = chosen_facts(config, bench)
+    sample = chosen_facts(config, bench, config.answered)
     cells = [*sample.cells]
     cells += _kn(config, bench, sample)
     cells += _tracing(config, bench, sample)
@@ -170,6 +179,7 @@ PRESETS = {
         n_facts=4,
         prompts=3,
         known=False,
+        answered=1,
         traced=4,
         circuits=4,
         steps=2,
@@ -183,8 +193,8 @@ PRESETS = {
     "cpu": Section31(
         facts="known_1000",
         n_facts=24,
-        traced=16,
-        circuits=16,
+        traced=24,
+        circuits=24,
         steps=5,
         draws=3,
         edges=0.07,
