@@ -35,7 +35,7 @@ from brodmann.experiments.cnl.figure_2 import rank_agreements, traced_and_others
 from brodmann.experiments.cnl.own_sets import numbers_of, set_of
 from brodmann.experiments.reproduce import config_of
 from brodmann.experiments.workbench import Workbench
-from brodmann.interventions import erased, scaled
+from brodmann.interventions import erased, reference_activations, scaled
 from brodmann.localize import knowledge_neurons
 from brodmann.localize.circuits import Circuit
 from brodmann.models.component_graph import ComponentGraph
@@ -174,8 +174,12 @@ def test_refining_is_kn_s_own(bench):
 def test_effects_are_changes_of_the_answers_log_probability(bench):
     facts = chosen_facts(CONFIGS["cnl-section-3.2"], bench).facts[:2]
     neurons = [set_of(bench, frozenset({3, 20, 150})), set_of(bench, frozenset())]
-    rows = effect_rows(bench, facts, neurons, draws=2, seed=1)
+    rows = effect_rows(bench, facts, neurons, draws=2, norm_draws=2, seed=1)
     assert {row["fact"] for row in rows} == {facts[0].id} and len(rows) == 4
+
+    asked = [example for one in facts for example in one.examples()]
+    norms = reference_activations(bench.model, asked).magnitude
+    by_norm = random_sets(neurons[0], 2, "activation", seed=1, norms=norms)
 
     def logprob(one):
         return answer_scores(bench.model, [(one.prompt, one.delimiter, one.answer)])[0].logprob
@@ -183,12 +187,12 @@ def test_effects_are_changes_of_the_answers_log_probability(bench):
     for row in rows:
         one = facts[0] if row["whose"] == "own" else sibling_of(facts[0], facts)
         before, after = logprob(one), []
-        for chosen in [neurons[0], *random_sets(neurons[0], 2, seed=1)]:
+        for chosen in [neurons[0], *random_sets(neurons[0], 2, seed=1), *by_norm]:
             doubled = row["intervention"] == "doubled"
             change = scaled(bench.model, chosen, 2.0) if doubled else erased(bench.model, chosen)
             with change:
                 after.append(logprob(one) - before)
-        assert [row["located"], *row["random"]] == pytest.approx(after, abs=1e-5)
+        assert [row["located"], *row["random"], *row["by_norm"]] == pytest.approx(after, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["cnl-section-3.1", "cnl-section-3.2", "cnl-table-4"])

@@ -5,7 +5,17 @@ import pytest
 from brodmann.evaluate import collateral, evaluate, neutral_texts, random_sets
 from brodmann.experiments.cells import find, only
 from brodmann.experiments.cnl.halves import locate_halves
-from brodmann.experiments.cnl.table_3 import BEYOND, CLAIMS, DOSE, MARGIN, Table3, judge, run
+from brodmann.experiments.cnl.table_3 import (
+    BEYOND,
+    BEYOND_NORM,
+    CLAIMS,
+    DOSE,
+    MARGIN,
+    Table3,
+    judge,
+    run,
+)
+from brodmann.experiments.erasing import erase_and_compare
 from brodmann.experiments.sample import Sample
 from brodmann.interventions import erased
 from tests.experiments.cnl_bench import LOCATING, OWN, planted_bench, planted_data, written
@@ -16,7 +26,7 @@ ITEMS = {"sevens": 6, "letters": 4}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     data = planted_data(tmp_path_factory.mktemp("data"))
-    return Table3(data=data, items=ITEMS, sigmas=(3, 4), draws=3, **LOCATING)
+    return Table3(data=data, items=ITEMS, sigmas=(3, 4), draws=3, norm_draws=2, **LOCATING)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +49,8 @@ def test_planted_neurons_carry_the_answers_and_random_ones_do_not(tables, config
         assert values[0] == 1 and values[1] == pytest.approx(1) and values[2] <= 0.5
         beyond = only(cells, block=MARGIN + "σ=3", row=BEYOND, column=name)
         assert beyond["high"] < -1 and beyond["unit"] == "margin" and beyond["extra"]
+        by_norm = only(cells, block=MARGIN + "σ=3", row=BEYOND_NORM, column=name)
+        assert by_norm["high"] < -1 and by_norm["unit"] == "margin" and by_norm["extra"]
     assert only(cells, block="σ=3", row="Located", column="sevens")["neurons"] == len(OWN)
     assert only(cells, block="σ=3", row="Located", column="sevens")["rank"] == 1
     judged = {name: (verdict, why) for name, verdict, why in judge(tables, config)}
@@ -67,6 +79,11 @@ def test_cells_are_what_the_library_measures(tables, config, bench):
     beyond = only(cells, block=MARGIN + "σ=3", row=BEYOND, column="sevens")
     expected = after.margin - sum(one.margin for one in drawn) / 3
     assert beyond["value"] == pytest.approx(expected, abs=1e-5)
+    beside = erase_and_compare(bench, neurons, Sample(config.data["sevens"], "test", 6), draws=0,
+                               norm_draws=2)  # fmt: skip
+    by_norm = only(cells, block=MARGIN + "σ=3", row=BEYOND_NORM, column="sevens")
+    expected = after.margin - sum(one.margin for one in beside.by_norm) / 2
+    assert by_norm["value"] == pytest.approx(expected, abs=1e-5)
     other = only(cells, block=MARGIN + "σ=3", row=BEYOND, column="letters")
     mean = only(cells, block=MARGIN + "σ=3", row=BEYOND, column="Avg.")
     assert mean["value"] == pytest.approx((beyond["value"] + other["value"]) / 2)

@@ -1,5 +1,7 @@
 """DCSN Table 5: which operator suffers when which operator's set is erased."""
 
+from dataclasses import replace
+
 import pytest
 
 from brodmann.evaluate import Evaluation, evaluate, random_sets
@@ -106,6 +108,13 @@ def test_contrasts_by_hand():
     assert own["value"] == pytest.approx((4 - (10 + 16 + 16) / 3) / 20)
     assert own["n"] == 80
     assert only(cells, column="own - random")["value"] == pytest.approx((4 - 19) / 20)
+    assert only(cells, column="own - random, by norm") is None
+    beside = {
+        key: replace(one, by_norm=[one.located, one.random[0]])
+        for key, one in _matrix(4, 10, 16).items()
+    }
+    by_norm = only(contrast_cells(beside, "Contrasts"), column="own - random, by norm")
+    assert by_norm["value"] == pytest.approx((4 - (4 + 19) / 2) / 20)
 
 
 def test_an_empty_set_leaves_contrasts_open():

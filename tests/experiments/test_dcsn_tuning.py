@@ -7,6 +7,7 @@ import pytest
 from brodmann.evaluate import evaluate, random_sets
 from brodmann.experiments.cells import find, only
 from brodmann.experiments.dcsn import table_2, table_6, table_12
+from brodmann.experiments.erasing import erase_and_compare
 from brodmann.experiments.experiment import EXPERIMENTS
 from brodmann.interventions import erased
 from tests.experiments.benches import accuracy, contrast, tiny_bench
@@ -53,6 +54,13 @@ def test_table_2_has_every_cell_and_erases_what_it_says(bench):
     beyond = only(cells, block="Erasure", row=table_2.BEYOND_RANDOM, column="+")
     expected = by_hand.margin - sum(drawn) / len(drawn)
     assert beyond["margin_change"] == pytest.approx(expected, abs=1e-5)
+    by_norm = erase_and_compare(bench, tenth, config.test("add"), draws=0,
+                                norm_draws=config.norm_draws)  # fmt: skip
+    row = "Deactivate-Cap - Deactivate-Random, by norm"
+    beyond = only(cells, block="Erasure", row=row, column="+")
+    mean = sum(one.margin for one in by_norm.by_norm) / config.norm_draws
+    assert beyond["margin_change"] == pytest.approx(by_hand.margin - mean, abs=1e-5)
+    assert only(cells, block="Erasure", row=row, column="Avg.")["extra"]
     tuned = only(cells, block="Enhancement", row="FT-Cap", column="+")
     assert tuned["neurons"] == len(neurons)
     base = only(cells, block="Enhancement", row="Original", column="+")

@@ -1,16 +1,18 @@
 """The workbench: everything is measured once, by a key that holds what decides it."""
 
 import pytest
+import torch
 
-from brodmann.evaluate import evaluate
+from brodmann.evaluate import evaluate, random_sets
 from brodmann.experiments import tune_once
 from brodmann.experiments import workbench as module
 from brodmann.experiments.erasing import beyond_random, erase_and_compare
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.training import Training
 from brodmann.experiments.workbench import Workbench
-from brodmann.interventions import erased
+from brodmann.interventions import erased, reference_activations
 from brodmann.localize import locate
+from brodmann.neurons import NeuronSet
 from tests.tiny import tiny_model
 
 ADD = Sample("arithmetic/add:template=plain,max=9", "train", 12)
@@ -119,6 +121,26 @@ def test_an_erasure_stands_beside_random_ones(bench):
     nothing = erase_and_compare(bench, neurons - neurons, TEST, draws=3)
     assert nothing.random == []
     assert beyond_random([nothing]) is None
+
+
+def test_random_sets_by_norm_are_as_active_as_the_located_one(bench):
+    norms = bench.norms(bench.examples(TEST))
+    plain = reference_activations(bench.model, bench.examples(TEST)).magnitude
+    assert torch.equal(norms, plain)
+    mask = torch.zeros_like(bench.model.real)
+    mask[1, norms[1].argsort()[-4:]] = True
+    neurons = NeuronSet.from_mask(mask, bench.model.real)
+    found = erase_and_compare(bench, neurons, TEST, draws=2, norm_draws=3)
+    drawn = random_sets(neurons, 3, "activation", norms=norms)
+    for one, answers in zip(drawn, found.by_norm, strict=True):
+        assert torch.equal(one.counts, mask.sum(1))
+        assert float(norms[one.mask].min()) > float(norms[1].median())
+        assert answers.rows == bench.answers(TEST, one).rows
+    assert found.beside_norm.random == found.by_norm and len(found.random) == 2
+    contrast = beyond_random([found.beside_norm], "margin")
+    mean = sum(one.margin for one in found.by_norm) / 3
+    assert contrast is not None
+    assert contrast.mean == pytest.approx(found.located.margin - mean)
 
 
 def test_a_model_learns_to_stop_where_it_is_asked_to(bench):

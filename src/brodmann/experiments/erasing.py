@@ -27,12 +27,19 @@ class Erasure:
     Attributes:
         base: of the model as it is.
         located: with the located set erased.
-        random: with each random set erased.
+        random: with each random set erased, as many neurons in each layer.
+        by_norm: with each random set erased that is matched by activation norm besides.
     """
 
     base: Evaluation
     located: Evaluation
     random: Sequence[Evaluation]
+    by_norm: Sequence[Evaluation] = ()
+
+    @property
+    def beside_norm(self) -> "Erasure":
+        """The same beside the sets that are matched by activation norm."""
+        return replace(self, random=self.by_norm, by_norm=())
 
     def change(self, measure: str = "correct") -> Difference:
         """What erasing the located set changes."""
@@ -66,24 +73,35 @@ def erase_and_compare(
     sample: Sample,
     *,
     draws: int,
+    norm_draws: int = 0,
     match: str = "layer",
     seed: int = 0,
 ) -> Erasure:
     """Erase a set and random sets of its size, each matched per layer.
+
+    Neurons that are hardly active cannot do harm, so that random sets may be harmless for that
+    alone: the sets of ``norm_draws`` have as many neurons in each tenth of a layer by mean |z|
+    over the texts that are answered.
 
     Args:
         bench: the model.
         neurons: the located set.
         sample: what to answer.
         draws: random sets.
+        norm_draws: random sets matched by activation norm.
         match: see :func:`brodmann.evaluate.random_sets`.
         seed: of the random sets.
     """
     drawn = random_sets(neurons, draws, match, seed=seed) if len(neurons) else []
+    by_norm = []
+    if norm_draws and len(neurons):
+        norms = bench.norms(bench.examples(sample))
+        by_norm = random_sets(neurons, norm_draws, "activation", seed=seed, norms=norms)
     return Erasure(
         bench.answers(sample),
         bench.answers(sample, neurons),
         [bench.answers(sample, one) for one in drawn],
+        [bench.answers(sample, one) for one in by_norm],
     )
 
 

@@ -23,11 +23,19 @@ from brodmann.evaluate.collateral import Neutral
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.training import Training, pairs_digest
-from brodmann.interventions import erased
+from brodmann.interventions import erased, reference_activations
 from brodmann.localize import locate
 from brodmann.models import LanguageModel, load_model
 from brodmann.neurons import NeuronScores, NeuronSet
-from brodmann.storage import new_folder, plain, read_json, write_json
+from brodmann.shapes import LayerNeuron
+from brodmann.storage import (
+    new_folder,
+    plain,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
 from brodmann.tuning.on_import import check_peft
 
 OWN_FACTS = "own"
@@ -131,6 +139,18 @@ class Workbench:
                 found.write_into(new)
                 write_json(new / "key.json", self._key(key))
         return NeuronScores.load(folder)
+
+    def norms(self, examples: Sequence[Example]) -> LayerNeuron:
+        """Return each neuron's mean |z| over all tokens of some examples."""
+        key = {"norms": examples_digest(examples)}
+        path = self.cache / f"norms-{self._name(key)}.safetensors"
+        if not path.exists():
+            say(f"{self.name}: activation norms on {len(examples)} examples")
+            found = reference_activations(
+                self.model, examples, batch_size=self.batch_size, progress=False
+            )
+            write_tensors(path, {"magnitude": found.magnitude}, {})
+        return read_tensors(path)[0]["magnitude"]
 
     def answers(self, sample: Sample, without: NeuronSet | None = None) -> Evaluation:
         """Let the model answer a sample, as it is or with neurons erased."""

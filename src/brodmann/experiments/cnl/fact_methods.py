@@ -18,7 +18,7 @@ from brodmann.errors import InputError
 from brodmann.experiments.cnl.fact_sample import asked_at, prompts_digest
 from brodmann.experiments.cnl.fact_sets import strongest
 from brodmann.experiments.cnl.own_sets import numbers_of, set_of
-from brodmann.experiments.cnl.section_3_1 import Section31
+from brodmann.experiments.cnl.section_3_1 import ThreeMethods
 from brodmann.experiments.map_locate import interleaved
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
@@ -33,8 +33,8 @@ from brodmann.neurons import NeuronScores, NeuronSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodConfig(Section31):
-    """Values of experiments that compare methods; those of :class:`Section31` and of three more.
+class MethodConfig(ThreeMethods):
+    """Values of experiments that compare methods; those of :class:`ThreeMethods` and of three more.
 
     Attributes:
         p: share of a fact's prompts that KN's neurons have to pass in.

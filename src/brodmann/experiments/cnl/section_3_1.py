@@ -35,14 +35,10 @@ CLAIMS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section31(FactConfig):
-    """Values of cnl-section-3.1; those of :class:`FactConfig`, and of the three methods.
+class ThreeMethods(FactConfig):
+    """Values of :class:`FactConfig`, and of KN, tracing and circuits.
 
     Attributes:
-        answered: at how many of its prompts the model has to answer a fact; wordings that it
-            answers come first. The paper does not ask: at a paraphrase that a model answers
-            otherwise it may recall something else, and then a low overlap says nothing of where
-            the fact is.
         traced: how many of the facts are traced: the first of them.
         circuits: of how many circuits are made.
         steps: gradient evaluations of KN's integrals.
@@ -56,7 +52,6 @@ class Section31(FactConfig):
         permutations: of the facts of a relation.
     """
 
-    answered: int = 2
     traced: int = 40
     circuits: int = 40
     steps: int = 20
@@ -74,11 +69,28 @@ class Section31(FactConfig):
         for name in ("traced", "circuits"):
             if getattr(self, name) < 2:
                 raise InputError(f"Expected {name} of 2 facts or more; got {getattr(self, name)}.")
+        check_share("edges", self.edges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section31(ThreeMethods):
+    """Values of cnl-section-3.1; those of :class:`ThreeMethods`, and one more.
+
+    Attributes:
+        answered: at how many of its prompts the model has to answer a fact; wordings that it
+            answers come first. The paper does not ask: at a paraphrase that a model answers
+            otherwise it may recall something else, and then a low overlap says nothing of where
+            the fact is.
+    """
+
+    answered: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.answered <= self.prompts:
             raise InputError(
                 f"Expected answered from 1 to {self.prompts} prompts; got {self.answered}."
             )
-        check_share("edges", self.edges)
 
 
 def run(config: Section31, bench: Workbench) -> Tables:

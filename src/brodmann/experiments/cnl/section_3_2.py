@@ -24,6 +24,7 @@ from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.workbench import Workbench
 
 LOCATED, RANDOM, BEYOND = "Located", "Random", "Located - Random"
+BEYOND_NORM = f"{BEYOND}, by norm"
 SPECIFIC = "own - another fact of the relation"
 RECALL_MEAN = f"{RECALL}, mean ablation"
 RECALLS = {RECALL: "zero", RECALL_MEAN: "mean"}
@@ -57,6 +58,7 @@ class Section32(FactConfig):
         t: KN's threshold, as a share of the largest attribution.
         p: share of a fact's prompts that a neuron has to pass in.
         draws: random sets beside each located one.
+        norm_draws: random sets matched by activation norm besides.
         circuits: of how many facts, the first, circuits are made.
         edges: of a circuit, as a share of the model's.
         circuit_steps: of EAP-IG.
@@ -67,6 +69,7 @@ class Section32(FactConfig):
     t: int | float = 0.2
     p: int | float = 0.7
     draws: int = 20
+    norm_draws: int = 20
     circuits: int = 40
     edges: int | float = 0.07
     circuit_steps: int = 5
@@ -85,7 +88,14 @@ def run(config: Section32, bench: Workbench) -> Tables:
     relation = {fact.id: fact.relation for fact in sample.facts}
     rows = [
         row | {"relation": relation[row["fact"]]}
-        for row in effect_rows(bench, sample.facts, neurons, draws=config.draws, seed=config.seed)
+        for row in effect_rows(
+            bench,
+            sample.facts,
+            neurons,
+            draws=config.draws,
+            norm_draws=config.norm_draws,
+            seed=config.seed,
+        )
     ]
     sizes = [len(one) for one in neurons]
     empty = sum(size == 0 for size in sizes)
@@ -174,13 +184,17 @@ def _changes(block: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     sign = 1 if "doubled" in block else -1  # more is more extreme
     draws = [sign * fmean(values) for values in zip(*(r["random"] for r in rows), strict=True)]
     place = permutation_p(sign * fmean(located), draws)
+    controls = {BEYOND: random}
+    if rows[0]["by_norm"]:
+        controls[BEYOND_NORM] = [fmean(row["by_norm"]) for row in rows]
     return [
         _mean_cell(block, LOCATED, "log P", located, rows, "nats", extra=True,
                    draws=place.draws, rank=place.rank),
         _mean_cell(block, RANDOM, "log P", random, rows, "nats", extra=True),
-        change_cell(block, BEYOND, "log P",
-                    paired_difference(random, located, groups=_relations(rows)), "nats",
-                    extra=True),
+        *(change_cell(block, name, "log P",
+                      paired_difference(beside, located, groups=_relations(rows)), "nats",
+                      extra=True)
+          for name, beside in controls.items()),
     ]  # fmt: skip
 
 
@@ -218,7 +232,11 @@ def _relations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _long(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    return [{**row, "random": fmean(row["random"])} for row in rows]
+    return [
+        {name: fmean(value) if name in ("random", "by_norm") else value
+         for name, value in row.items() if value != []}
+        for row in rows
+    ]  # fmt: skip
 
 
 PRESETS = {
@@ -230,6 +248,7 @@ PRESETS = {
         steps=2,
         p=0.5,
         draws=2,
+        norm_draws=1,
         circuits=2,
         edges=0.2,
         circuit_steps=2,

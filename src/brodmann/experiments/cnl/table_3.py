@@ -32,6 +32,7 @@ from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
 BEYOND, DOSE, NEUTRAL = "Located - Random", "Largest σ - smallest σ", "Neutral text"
+BEYOND_NORM = f"{BEYOND}, by norm"
 MARGIN = "Margin, "
 """Before the name of a block: the same in nats of the margin, which the paper does not have."""
 
@@ -52,11 +53,13 @@ class Table3(LocateConfig):
         sigmas: thresholds, ascending.
         items: data set -> test items; these are the data sets that are erased and tested.
         draws: random sets beside each located one.
+        norm_draws: random sets matched by activation norm besides.
     """
 
     sigmas: tuple[int | float, ...] = (3, 6, 12)
     items: Mapping[str, int]
     draws: int = 20
+    norm_draws: int = 20
 
 
 def run(config: Table3, bench: Workbench) -> Tables:
@@ -70,7 +73,12 @@ def run(config: Table3, bench: Workbench) -> Tables:
             neurons = located[name].scores.select(sigma)
             test = Sample(config.data[name], "test", items, config.seed)
             erasures[name] = erase_and_compare(
-                bench, neurons, test, draws=config.draws, seed=config.seed
+                bench,
+                neurons,
+                test,
+                draws=config.draws,
+                norm_draws=config.norm_draws,
+                seed=config.seed,
             )
             cells += _of_data_set(block, name, erasures[name], len(neurons))
             cells += _neutral(block, name, neurons, config, bench)
@@ -125,6 +133,14 @@ def _of_data_set(block: str, name: str, found: Erasure, neurons: int) -> list[Ro
                         extra=True, **about)
             for row, pair in pairs.items()
         ]  # fmt: skip
+    if found.by_norm:
+        more = found.beside_norm
+        pair = more.random_mean("margin"), more.located.column("margin")
+        cells.append(
+            change_cell(MARGIN + block, BEYOND_NORM, name,
+                        paired_difference(*pair, groups=units(more.base)), "margin", extra=True,
+                        neurons=neurons, draws=len(more.random))
+        )  # fmt: skip
     return cells
 
 
@@ -158,10 +174,13 @@ def _average(block: str, erasures: Mapping[str, Erasure]) -> list[Row]:
         (MARGIN + block, "margin", "margin"),
     ):
         located = [one.located.column(measure) for one in found]
-        for row, other in (
-            ("Located - Base", [one.base.column(measure) for one in found]),
-            (BEYOND, [one.random_mean(measure) for one in found]),
-        ):
+        others = {
+            "Located - Base": [one.base.column(measure) for one in found],
+            BEYOND: [one.random_mean(measure) for one in found],
+        }
+        if measure == "margin" and all(one.by_norm for one in found):
+            others[BEYOND_NORM] = [one.beside_norm.random_mean(measure) for one in found]
+        for row, other in others.items():
             cells.append(_mean_cell(place, row, _minus(located, other), found, unit, extra=True))
     return cells
 
@@ -253,12 +272,14 @@ PRESETS = {
         items=dict.fromkeys(data_sets.SMOKE_TESTED, 2),
         sigmas=(2, 2.5, 3),
         draws=1,
+        norm_draws=1,
         **data_sets.SMOKE_LOCATING,
     ),
     "cpu": Table3(
         data=data_sets.CPU_TESTED,
         items={"GSM8K": 12, "GoEmotions": 32, "CodeXGLUE": 12},
         draws=5,
+        norm_draws=3,
         **data_sets.CPU_LOCATING,
     ),
     "paper": Table3(

@@ -21,6 +21,7 @@ from brodmann.neurons import NeuronSet
 
 NEUTRAL = "Neutral text"
 BASE, RANDOM, LOCATED = "Original", "Deactivate-Random", "Deactivate-Cap"
+RANDOM_BY_NORM = f"{RANDOM}, by norm"
 
 
 def erasure_cells(
@@ -28,6 +29,7 @@ def erasure_cells(
     sets: Mapping[str, NeuronSet],
     tests: Mapping[str, Sample],
     draws: int,
+    norm_draws: int,
     block: str,
     suffix: str = "",
 ) -> list[Row]:
@@ -38,12 +40,13 @@ def erasure_cells(
         sets: operator -> what to erase.
         tests: operator -> what to answer.
         draws: random sets of each.
+        norm_draws: random sets of each that are matched by activation norm besides.
         block: of the cells.
         suffix: behind the rows' names; marks them as ours. Without one there is "Original" too.
     """
     mark: Row = {"extra": True} if suffix else {}
     found = {
-        name: erase_and_compare(bench, one, tests[name], draws=draws)
+        name: erase_and_compare(bench, one, tests[name], draws=draws, norm_draws=norm_draws)
         for name, one in sets.items()
         if len(one)
     }
@@ -72,6 +75,7 @@ def cells_of_all(erasures: Sequence[Erasure], block: str, suffix: str, mark: Row
         _random_cell(erasures, block, AVERAGE, suffix, mark),
         pooled_cell(block, LOCATED + suffix, AVERAGE, located, **more),
         *_beyond(erasures, block, AVERAGE, suffix),
+        *_beside_norm(erasures, block, AVERAGE, suffix),
     ]
 
 
@@ -82,6 +86,18 @@ def cells_of_one(erasure: Erasure, block: str, column: str, suffix: str, more: R
         _random_cell([erasure], block, column, suffix, more),
         accuracy_cell(block, LOCATED + suffix, column, erasure.located, **more),
         *_beyond([erasure], block, column, suffix),
+        *_beside_norm([erasure], block, column, suffix),
+    ]
+
+
+def _beside_norm(erasures: Sequence[Erasure], block: str, column: str, suffix: str) -> list[Row]:
+    """The same beside random sets matched by activation norm, where there are any."""
+    if not all(one.by_norm for one in erasures):
+        return []
+    found = [one.beside_norm for one in erasures]
+    return [
+        _random_cell(found, block, column, suffix, {"extra": True}, RANDOM_BY_NORM),
+        *_beyond(found, block, column, suffix, RANDOM_BY_NORM),
     ]
 
 
@@ -94,7 +110,12 @@ def _nothing(block: str, column: str, suffix: str, mark: Row) -> list[Row]:
 
 
 def _random_cell(
-    erasures: Sequence[Erasure], block: str, column: str, suffix: str, more: Row
+    erasures: Sequence[Erasure],
+    block: str,
+    column: str,
+    suffix: str,
+    more: Row,
+    row: str = RANDOM,
 ) -> Row:
     """The mean over random sets; ``worst`` is the lowest accuracy that one of them leaves."""
     values = [value for one in erasures for value in one.random_mean()]
@@ -106,8 +127,7 @@ def _random_cell(
     told["chance"] = sum(one.base.chance for one in erasures) / len(erasures)
     told = {key: value for key, value in told.items() if key not in ("p", "rank")}
     mean, n = sum(values) / len(values), len(set(groups))
-    name = RANDOM + suffix
-    return cell(block, name, column, mean, low=low, high=high, unit="accuracy", n=n, **told)
+    return cell(block, row + suffix, column, mean, low=low, high=high, unit="accuracy", n=n, **told)
 
 
 def _standing(erasures: Sequence[Erasure]) -> Row:
@@ -119,13 +139,15 @@ def _standing(erasures: Sequence[Erasure]) -> Row:
     return {"rank": found.rank, "draws": found.draws, "p": found.p}
 
 
-def _beyond(erasures: Sequence[Erasure], block: str, column: str, suffix: str) -> list[Row]:
+def _beyond(
+    erasures: Sequence[Erasure], block: str, column: str, suffix: str, random: str = RANDOM
+) -> list[Row]:
     found, margin = beyond_random(erasures), beyond_random(erasures, "margin")
     if found is None or margin is None:
         return []
     told: Row = {"margin_change": margin.mean, "draws": len(erasures[0].random), "extra": True}
     told |= {"margin_change_low": margin.interval[0], "margin_change_high": margin.interval[1]}
-    return [change_cell(block, f"{LOCATED}{suffix} - {RANDOM}{suffix}", column, found, **told)]
+    return [change_cell(block, f"{LOCATED}{suffix} - {random}{suffix}", column, found, **told)]
 
 
 def _adjust(cells: list[Row]) -> None:

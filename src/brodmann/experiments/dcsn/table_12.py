@@ -130,7 +130,7 @@ def _erase(
     if len(parts) < len(config.operators):
         return [cell(ERASE, AVERAGE, column, None, unit="accuracy", neurons=size)], []
     tests = {name: config.test(name) for name in parts}
-    found = erasure_cells(bench, parts, tests, config.draws, ERASE)
+    found = erasure_cells(bench, parts, tests, config.draws, config.norm_draws, ERASE)
     cells = [_mean(ERASE, ORIGINAL, column, list(base.values()), extra=True)]
     for one in find(found, column=AVERAGE):
         if one["row"] != ORIGINAL:
@@ -209,7 +209,7 @@ def _preset(name: str, **changes: Any) -> SigmaSweep:
 
 PRESETS = {
     "smoke": _preset("smoke", operators=("add",), sigmas=(2, 3)),
-    "cpu": _preset("cpu", draws=5, neutral_draws=1, sigmas=(1, 3, 6, 9)),
+    "cpu": _preset("cpu", draws=5, norm_draws=5, neutral_draws=1, sigmas=(1, 3, 6, 9)),
     "paper": _preset("paper", draws=20),
 }
 """As Table 2; fewer draws, and on two cores fewer σ."""

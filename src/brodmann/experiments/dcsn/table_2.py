@@ -55,6 +55,7 @@ class EnhanceErase:
         schedule: of the tuning.
         fraction: of the set that is erased, its strongest neurons (dcsn.txt erases 0.1).
         draws: random sets, matched by layer, beside each erased one.
+        norm_draws: random sets matched by activation norm besides.
         neutral_draws: how many of them also read neutral text.
     """
 
@@ -67,6 +68,7 @@ class EnhanceErase:
     schedule: Schedule
     fraction: float = 0.1
     draws: int = 20
+    norm_draws: int = 5
     neutral_draws: int = 3
 
     def spec(self, operator: str) -> str:
@@ -102,7 +104,9 @@ def run(config: EnhanceErase, bench: Workbench) -> Tables:
         tests = {name: config.test(name) for name in config.operators}
         for fraction, suffix in ((config.fraction, ""), (1.0, " (whole set)")):
             parts = {n: _strongest(one, scores, fraction) for n, (scores, one) in sets.items()}
-            cells += erasure_cells(bench, parts, tests, config.draws, ERASE, suffix)
+            cells += erasure_cells(
+                bench, parts, tests, config.draws, config.norm_draws, ERASE, suffix
+            )
             cells += neutral_cells(bench, parts, config.neutral_draws, suffix)
     counts = [
         {"operator": OPERATORS[name], "neurons": len(one), "share": one.share}
@@ -238,6 +242,7 @@ PRESETS = {
         n_test=4,
         schedule=Schedule(rates={"default": (1e-3,)}, n_train=8, steps=2, batch_size=4),
         draws=2,
+        norm_draws=1,
         neutral_draws=1,
     ),
     "cpu": EnhanceErase(
@@ -252,6 +257,7 @@ PRESETS = {
         n_test=None,
         schedule=Schedule(rates=GRID, n_train=700, steps=264, held_out=32, seeds=(0, 1, 2)),
         draws=99,
+        norm_draws=20,
         neutral_draws=20,
     ),
 }

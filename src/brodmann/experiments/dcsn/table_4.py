@@ -73,6 +73,7 @@ class Table4Config:
         items: examples of each column, task and language whose activations are looked at.
         answered: examples of each column that are answered, at least.
         draws: layer-matched random sets beside each erased set.
+        norm_draws: random sets matched by activation norm besides.
         neutral_draws: how many of them read neutral text.
     """
 
@@ -80,6 +81,7 @@ class Table4Config:
     items: int
     answered: int
     draws: int
+    norm_draws: int
     neutral_draws: int
 
 
@@ -169,7 +171,14 @@ def _erased(
     erased = own if len(names) == 2 else [reduce(or_, own)]
     return _averaged(
         [
-            erase_and_compare(bench, one, sample, draws=config.draws, seed=config.locating.seed)
+            erase_and_compare(
+                bench,
+                one,
+                sample,
+                draws=config.draws,
+                norm_draws=config.norm_draws,
+                seed=config.locating.seed,
+            )
             for one in erased
         ]
     )
@@ -194,6 +203,7 @@ def _averaged(erasures: Sequence[Erasure]) -> Erasure:
         erasures[0].base,
         _mean_answers([one.located for one in erasures]),
         [_mean_answers(drawn) for drawn in zip(*(one.random for one in erasures), strict=True)],
+        [_mean_answers(drawn) for drawn in zip(*(one.by_norm for one in erasures), strict=True)],
     )
 
 
@@ -215,6 +225,7 @@ def _all_parts(erasures: Sequence[Erasure]) -> Erasure:
         _together([one.base for one in erasures]),
         _together([one.located for one in erasures]),
         [_together(drawn) for drawn in zip(*(one.random for one in erasures), strict=True)],
+        [_together(drawn) for drawn in zip(*(one.by_norm for one in erasures), strict=True)],
     )
 
 
@@ -236,9 +247,15 @@ CLAIMS = {
 }
 
 PRESETS = {
-    "smoke": Table4Config(locating=SMOKE, items=4, answered=2, draws=1, neutral_draws=1),
-    "cpu": Table4Config(locating=CPU, items=24, answered=24, draws=10, neutral_draws=3),
-    "paper": Table4Config(locating=PAPER, items=996, answered=200, draws=99, neutral_draws=20),
+    "smoke": Table4Config(
+        locating=SMOKE, items=4, answered=2, draws=1, norm_draws=1, neutral_draws=1
+    ),
+    "cpu": Table4Config(
+        locating=CPU, items=24, answered=24, draws=10, norm_draws=5, neutral_draws=3
+    ),
+    "paper": Table4Config(
+        locating=PAPER, items=996, answered=200, draws=99, norm_draws=20, neutral_draws=20
+    ),
 }
 
 EXPERIMENTS.add(

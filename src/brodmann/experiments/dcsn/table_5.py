@@ -58,6 +58,7 @@ class Table5Config:
         parts: which sets: the rule and the strongest fraction of them.
         draws: layer-matched random sets beside each set, on its own operator.
         other_draws: how many of them are tested on the other operators, too.
+        norm_draws: random sets matched by activation norm besides, on its own operator.
         neutral_draws: how many of them read neutral text.
         doses: which fractions of each operator's own (raw) set are erased.
         dose_draws: random sets of each.
@@ -69,6 +70,7 @@ class Table5Config:
     parts: tuple[tuple[str, float], ...]
     draws: int
     other_draws: int
+    norm_draws: int
     neutral_draws: int
     doses: tuple[float, ...]
     dose_draws: int
@@ -86,15 +88,16 @@ def run(config: Table5Config, bench: Workbench) -> Tables:
         accuracy_cell("Original", "Accuracy", OPERATORS[name], found, extra=True)
         for name, found in base.items()
     ]
+    own = config.draws, config.norm_draws
     for rule, fraction in config.parts:
         suffix = suffix_of(rule, fraction)
         sets = {one.capability: strongest(one, fraction) for one in located[rule]}
         erasures = {
-            (erased, tested): _erasure(config, bench, neurons, tested, draws)
+            (erased, tested): _erasure(config, bench, neurons, tested, *draws)
             for erased, neurons in sets.items()
             if len(neurons)
             for tested in OPERATORS
-            for draws in [config.draws if erased == tested else config.other_draws]
+            for draws in [own if erased == tested else (config.other_draws, 0)]
         }
         cells += _matrix_cells(erasures, sets, f"Erase{suffix}", {"extra": True} if suffix else {})
         cells += contrast_cells(erasures, f"Contrasts{suffix}")
@@ -139,10 +142,21 @@ def strongest(one: MapSet, fraction: float) -> NeuronSet:
 
 
 def _erasure(
-    config: Table5Config, bench: Workbench, neurons: NeuronSet, tested: str, draws: int
+    config: Table5Config,
+    bench: Workbench,
+    neurons: NeuronSet,
+    tested: str,
+    draws: int,
+    norm_draws: int,
 ) -> Erasure:
-    seed = config.locating.seed
-    return erase_and_compare(bench, neurons, config.test(tested), draws=draws, seed=seed)
+    return erase_and_compare(
+        bench,
+        neurons,
+        config.test(tested),
+        draws=draws,
+        norm_draws=norm_draws,
+        seed=config.locating.seed,
+    )
 
 
 def _matrix_cells(
@@ -188,7 +202,7 @@ def _dose_cells(config: Table5Config, bench: Workbench, sets: Sequence[MapSet]) 
     for one in (one for one in sets if len(one.neurons)):
         for dose in config.doses:
             neurons = strongest(one, dose)
-            erasure = _erasure(config, bench, neurons, one.capability, config.dose_draws)
+            erasure = _erasure(config, bench, neurons, one.capability, config.dose_draws, 0)
             row = f"1-OP ({OPERATORS[one.capability]})"
             told: dict[str, Any] = {"neurons": len(neurons), "extra": True, **_beside(erasure)}
             cells.append(change_cell("Dose", row, f"{dose:g}", erasure.change(), **told))
@@ -221,6 +235,7 @@ PRESETS = {
         parts=(("raw", 0.1), ("contrast", 1.0)),
         draws=1,
         other_draws=1,
+        norm_draws=1,
         neutral_draws=1,
         doses=(0.5,),
         dose_draws=1,
@@ -232,6 +247,7 @@ PRESETS = {
         parts=(("raw", 0.1), ("raw", 1.0), ("contrast", 1.0)),
         draws=20,
         other_draws=2,
+        norm_draws=5,
         neutral_draws=3,
         doses=(0.1, 0.25, 0.5, 1.0),
         dose_draws=3,
@@ -243,6 +259,7 @@ PRESETS = {
         parts=_EVERY,
         draws=99,
         other_draws=99,
+        norm_draws=20,
         neutral_draws=20,
         doses=(0.1, 0.25, 0.5, 0.75, 1.0),
         dose_draws=20,

@@ -9,6 +9,7 @@ from brodmann.experiments.erasing import Erasure, beyond_random
 
 INVERSE = {"add": "sub", "sub": "add", "mul": "div", "div": "mul"}
 INVERSE_OTHERS, OWN_OTHERS, OWN_RANDOM = "inverse - other pair", "own - others", "own - random"
+OWN_BY_NORM = f"{OWN_RANDOM}, by norm"
 ALL = "All"
 
 Matrix = Mapping[tuple[str, str], Erasure]
@@ -31,8 +32,13 @@ def contrast_cells(erasures: Matrix, block: str) -> list[Row]:
             cells.append(_compared(erasures, tested, sides, (block, row, column)))
         cells.append(_compared(erasures, list(OPERATORS), sides, (block, ALL, column)))
     own = [erasures[name, name] for name in OPERATORS if (name, name) in erasures]
-    change, margin = beyond_random(own), beyond_random(own, "margin")
-    return [*cells, _difference_cell((block, ALL, OWN_RANDOM), change, margin)]
+    drawn = {OWN_RANDOM: own}
+    if any(one.by_norm for one in own):
+        drawn[OWN_BY_NORM] = [one.beside_norm for one in own]
+    for column, found in drawn.items():
+        change, margin = beyond_random(found), beyond_random(found, "margin")
+        cells.append(_difference_cell((block, ALL, column), change, margin))
+    return cells
 
 
 def _compared(
