@@ -234,9 +234,24 @@ def test_layers_are_compared_within_a_fact():
         )
         for layer, (effect, score) in enumerate(zip(effects, scores, strict=True))
     ]
-    assert traced_and_others(rows, "m") == [(4.0, 1.5), (1.0, 4.0)]
-    assert rank_agreements(rows, "m") == pytest.approx([1, -1])
+    assert traced_and_others(rows, "m") == {"a": (4.0, 1.5), "b": (1.0, 4.0)}
+    assert rank_agreements(rows, "m") == pytest.approx({"a": 1, "b": -1})
     assert strongest([0.1, 0.9, 0.5], 2) == (1, 2)
+
+
+def test_intervals_of_edits_are_over_relations():
+    keys = [f"{kind}{end}" for kind in figure_2.KINDS for end in ("", "_margin")]
+    rows = [
+        {"fact": f"{relation}{number}", "relation": relation, "layer": layer, "effect": 0.1 * layer,
+         "traced": layer == 1, **dict.fromkeys(keys, value * (1 + layer))}
+        for relation, value in (("a", 0.0), ("b", 1.0)) for number in range(3) for layer in (0, 1)
+    ]  # fmt: skip
+    cells = figure_2.edit_cells(rows, [0, 1])
+    found = only(cells, block=figure_2.SUCCESS, row="efficacy", column="1")
+    assert (found["value"], found["n"], found["facts"]) == (1.0, 2, 6)
+    assert (found["low"], found["high"]) == (0.0, 2.0)  # two relations, not six facts
+    found = only(cells, block=figure_2.TRACED, row=figure_2.DIFFERENCE, column="paraphrase margin")
+    assert (found["value"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -37,7 +37,12 @@ def cell(
 
 
 def accuracy_cell(block: str, row: str, column: str, found: Evaluation, **more: Any) -> Row:
-    """Return an accuracy with its Wilson interval, and the margin (nats) beside it."""
+    """Return an accuracy with its Wilson interval, and the margin (nats) beside it.
+
+    So stands macro-F1 where all examples share one list of labels.
+    """
+    if found.macro_f1 is not None:
+        more = {"macro_f1": found.macro_f1} | more
     return cell(
         block,
         row,
