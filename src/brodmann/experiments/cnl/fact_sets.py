@@ -13,7 +13,7 @@ from brodmann.experiments.partial import say
 from brodmann.experiments.workbench import Workbench
 from brodmann.localize.causal_tracing import traces
 from brodmann.localize.circuits import Circuit
-from brodmann.localize.edge_attribution import eap_ig
+from brodmann.localize.edge_attribution import eap, eap_ig
 from brodmann.localize.sender_means import sender_means
 from brodmann.models.language_model import LanguageModel
 
@@ -77,17 +77,20 @@ def strongest(effects: Sequence[float], k: int) -> tuple[int, ...]:
 def circuit_of(
     model: LanguageModel, fact: Fact, options: Mapping[str, Any], removed: Mapping[str, Any]
 ) -> Circuit:
-    """Locate the circuit of a fact's first prompt by EAP-IG.
+    """Locate the circuit of a fact's first prompt by EAP-IG, or by EAP.
 
     Args:
         model: the model.
         fact: what is asked.
         options: ``edges`` (what share of the model's, the strongest, on paths or not), ``steps`` of
-            EAP-IG, and what removed edges carry, ``ablation``: ``"zero"``, as in the paper, or
-            ``"mean"``.
+            EAP-IG (None: EAP), and what removed edges carry, ``ablation``: ``"zero"``, as in the
+            paper, or ``"mean"``.
         removed: what stands in for removed edges, by :func:`removed_for`.
     """
-    scores = eap_ig(model, fact, steps=options["steps"], **removed)
+    if options["steps"] is None:
+        scores = eap(model, fact, **removed)
+    else:
+        scores = eap_ig(model, fact, steps=options["steps"], **removed)
     return scores.top(fraction=options["edges"], prune=False)
 
 

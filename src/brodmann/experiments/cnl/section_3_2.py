@@ -27,8 +27,15 @@ LOCATED, RANDOM, BEYOND = "Located", "Random", "Located - Random"
 BEYOND_NORM = f"{BEYOND}, by norm"
 SPECIFIC = "own - another fact of the relation"
 RECALL_MEAN = f"{RECALL}, mean ablation"
-RECALLS = {RECALL: "zero", RECALL_MEAN: "mean"}
-"""Block -> what removed edges carry."""
+EAP = "EAP"
+RECALLS = {
+    RECALL: "zero",
+    RECALL_MEAN: "mean",
+    f"{RECALL}, {EAP}": "zero",
+    f"{RECALL_MEAN}, {EAP}": "mean",
+}
+"""Block -> what removed edges carry. EAP stands beside EAP-IG because it says better what removing
+a single edge does (``benchmarks/circuit_agreement.py``)."""
 RANK_1, RANK_10 = "rank 1", "rank 10 or better"
 
 CLAIMS = {
@@ -199,14 +206,14 @@ def _changes(block: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _recall(config: Section32, bench: Workbench, sample: FactSample) -> list[Row]:
-    options = {"edges": float(config.edges), "steps": config.circuit_steps}
     facts = sample.facts[: config.circuits]
     cells = []
     for block, ablation in RECALLS.items():
+        steps = None if block.endswith(EAP) else config.circuit_steps
+        options = {"edges": float(config.edges), "steps": steps, "ablation": ablation}
         found = recall_cells(
-            bench, facts, options | {"ablation": ablation}, draws=config.random_circuits,
-            seed=config.seed, block=block,
-        )  # fmt: skip
+            bench, facts, options, draws=config.random_circuits, seed=config.seed, block=block
+        )
         cells += found if block == RECALL else [one | {"extra": True} for one in found]
     return cells
 
