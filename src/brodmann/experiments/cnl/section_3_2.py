@@ -8,9 +8,11 @@ subject's answer in the same relation, without which nothing is known of a singl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
 from typing import Any
 
+from brodmann.errors import InputError
 from brodmann.evaluate import bootstrap_interval, paired_difference, permutation_p
 from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
 from brodmann.experiments.claims import Judged, above, below
@@ -27,15 +29,10 @@ LOCATED, RANDOM, BEYOND = "Located", "Random", "Located - Random"
 BEYOND_NORM = f"{BEYOND}, by norm"
 SPECIFIC = "own - another fact of the relation"
 RECALL_MEAN = f"{RECALL}, mean ablation"
-EAP = "EAP"
-RECALLS = {
-    RECALL: "zero",
-    RECALL_MEAN: "mean",
-    f"{RECALL}, {EAP}": "zero",
-    f"{RECALL_MEAN}, {EAP}": "mean",
-}
-"""Block -> what removed edges carry. EAP stands beside EAP-IG because it says better what removing
-a single edge does (``benchmarks/circuit_agreement.py``)."""
+RECALLS = {RECALL: "zero", RECALL_MEAN: "mean"}
+"""Block -> what removed edges carry."""
+EDGE_SCORES = {"eap-ig": "", "eap": ", EAP"}
+"""How edges are scored -> what the block's name ends with."""
 RANK_1, RANK_10 = "rank 1", "rank 10 or better"
 
 CLAIMS = {
@@ -68,6 +65,9 @@ class Section32(FactConfig):
         norm_draws: random sets matched by activation norm besides.
         circuits: of how many facts, the first, circuits are made.
         edges: of a circuit, as a share of the model's.
+        circuit_scores: by which scores the edges are taken, "eap-ig" and "eap". The claims are
+            about the first; the second says better what removing a single edge does
+            (``benchmarks/circuit_agreement.py``).
         circuit_steps: of EAP-IG.
         random_circuits: of as many edges beside each.
     """
@@ -79,12 +79,18 @@ class Section32(FactConfig):
     norm_draws: int = 20
     circuits: int = 40
     edges: int | float = 0.07
+    circuit_scores: tuple[str, ...] = tuple(EDGE_SCORES)
     circuit_steps: int = 5
     random_circuits: int = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_share("edges", self.edges)
+        if unknown := set(self.circuit_scores) - set(EDGE_SCORES):
+            raise InputError(
+                f"Expected circuit_scores out of {', '.join(EDGE_SCORES)}; got "
+                f"{', '.join(sorted(unknown))}."
+            )
 
 
 def run(config: Section32, bench: Workbench) -> Tables:
@@ -208,9 +214,10 @@ def _changes(block: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 def _recall(config: Section32, bench: Workbench, sample: FactSample) -> list[Row]:
     facts = sample.facts[: config.circuits]
     cells = []
-    for block, ablation in RECALLS.items():
-        steps = None if block.endswith(EAP) else config.circuit_steps
+    for scores, (block, ablation) in product(config.circuit_scores, RECALLS.items()):
+        steps = None if scores == "eap" else config.circuit_steps
         options = {"edges": float(config.edges), "steps": steps, "ablation": ablation}
+        block += EDGE_SCORES[scores]
         found = recall_cells(
             bench, facts, options, draws=config.random_circuits, seed=config.seed, block=block
         )
