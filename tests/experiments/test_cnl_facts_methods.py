@@ -14,8 +14,9 @@ from brodmann.evaluate import random_sets
 from brodmann.evaluate.editing import answer_scores
 from brodmann.experiments.catalogue import find_experiment
 from brodmann.experiments.cells import find, only
-from brodmann.experiments.cnl import fact_sample, figure_2, section_3_1, section_3_2
+from brodmann.experiments.cnl import edit_cells, fact_sample, figure_2, section_3_1, section_3_2
 from brodmann.experiments.cnl.alike import Universe, alike
+from brodmann.experiments.cnl.edit_cells import rank_agreements, traced_and_others
 from brodmann.experiments.cnl.fact_effects import effect_rows, sibling_of
 from brodmann.experiments.cnl.fact_pairs import (
     ANSWER,
@@ -31,7 +32,6 @@ from brodmann.experiments.cnl.fact_recall import random_circuit
 from brodmann.experiments.cnl.fact_sample import chosen_facts, in_twos
 from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined, strongest
 from brodmann.experiments.cnl.fact_targets import editable
-from brodmann.experiments.cnl.figure_2 import rank_agreements, traced_and_others
 from brodmann.experiments.cnl.own_sets import numbers_of, set_of
 from brodmann.experiments.reproduce import config_of
 from brodmann.experiments.workbench import Workbench
@@ -128,6 +128,10 @@ def test_facts_that_the_model_does_not_know_are_left_out(bench):
     known = replace(CONFIGS["cnl-section-3.1"], known=True)
     with pytest.raises(DataError, match="of 10 it knows 0"):
         chosen_facts(known, bench)
+    with pytest.raises(DataError, match="of 10 it knows 0, and 0 of these at 2 prompts"):
+        chosen_facts(known, bench, 2)
+    with pytest.raises(InputError, match="every of 1 layer or more; got 0"):
+        replace(CONFIGS["cnl-figure-2"], every=0)
     with pytest.raises(DataError, match="9 prompts"):
         chosen_facts(replace(known, prompts=9), bench)
 
@@ -240,17 +244,19 @@ def test_layers_are_compared_within_a_fact():
 
 
 def test_intervals_of_edits_are_over_relations():
-    keys = [f"{kind}{end}" for kind in figure_2.KINDS for end in ("", "_margin")]
+    keys = [f"{kind}{end}" for kind in edit_cells.KINDS for end in ("", "_margin")]
     rows = [
         {"fact": f"{relation}{number}", "relation": relation, "layer": layer, "effect": 0.1 * layer,
          "traced": layer == 1, **dict.fromkeys(keys, value * (1 + layer))}
         for relation, value in (("a", 0.0), ("b", 1.0)) for number in range(3) for layer in (0, 1)
     ]  # fmt: skip
-    cells = figure_2.edit_cells(rows, [0, 1])
-    found = only(cells, block=figure_2.SUCCESS, row="efficacy", column="1")
+    cells = edit_cells.edit_cells(rows, [0, 1])
+    found = only(cells, block=edit_cells.SUCCESS, row="efficacy", column="1")
     assert (found["value"], found["n"], found["facts"]) == (1.0, 2, 6)
     assert (found["low"], found["high"]) == (0.0, 2.0)  # two relations, not six facts
-    found = only(cells, block=figure_2.TRACED, row=figure_2.DIFFERENCE, column="paraphrase margin")
+    found = only(
+        cells, block=edit_cells.TRACED, row=edit_cells.DIFFERENCE, column="paraphrase margin"
+    )
     assert (found["value"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
 
 
@@ -308,9 +314,9 @@ def test_judges_go_by_intervals(verdict):
         ]
     _check(section_3_2, cells, CONFIGS["cnl-section-3.2"], verdict)
     cells = [
-        at(figure_2.TRACED, figure_2.DIFFERENCE, "efficacy", under, 0.1),
-        at(figure_2.TRACED, figure_2.DIFFERENCE, "paraphrase margin", over),
-        at(figure_2.TRACED, figure_2.RANKS, "paraphrase margin", over),
+        at(edit_cells.TRACED, edit_cells.DIFFERENCE, "efficacy", under, 0.1),
+        at(edit_cells.TRACED, edit_cells.DIFFERENCE, "paraphrase margin", over),
+        at(edit_cells.TRACED, edit_cells.RANKS, "paraphrase margin", over),
     ]
     _check(figure_2, cells, CONFIGS["cnl-figure-2"], verdict)
 

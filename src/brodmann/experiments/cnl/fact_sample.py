@@ -150,6 +150,8 @@ def _asked_enough(fact: Fact, prompts: int) -> Fact:
 
 def _answered_often(facts: Sequence[Fact], least: int, bench: Workbench) -> list[Fact]:
     """Keep facts that the model answers at ``least`` of their prompts or more."""
+    if not facts:
+        return []
     answers = iter(_knows([one for fact in facts for one in asked_at(fact)], bench))
     return [fact for fact in facts if sum(next(answers) for _ in fact.prompts) >= least]
 
