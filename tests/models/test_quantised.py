@@ -11,7 +11,7 @@ from brodmann.localize import locate
 from brodmann.models.activations import captured
 from brodmann.models.load import load_model, wrap_model
 from brodmann.models.selfcheck import verify
-from tests.tiny import tiny_model
+from tests.tiny import packable_model
 
 pytest.importorskip("bitsandbytes")
 
@@ -22,7 +22,7 @@ BITS = {4: BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.fl
 
 @pytest.fixture(params=sorted(BITS))
 def quantised(request, tmp_path):
-    hf, tokenizer = tiny_model("llama")
+    hf, tokenizer = packable_model()
     hf.save_pretrained(tmp_path)
     packed = AutoModelForCausalLM.from_pretrained(
         tmp_path, quantization_config=BITS[request.param], dtype=torch.float32, device_map="cpu"
@@ -31,14 +31,14 @@ def quantised(request, tmp_path):
 
 
 def test_the_sites_have_their_true_width_and_verify(quantised):
-    assert (quantised.n_neurons, quantised.quantisation) == (48, "bitsandbytes")
+    assert (quantised.n_neurons, quantised.quantisation) == (64, "bitsandbytes")
     assert all(site.quantised for site in quantised.sites)
     assert verify(quantised).passed
 
 
 def test_scores_equal_those_of_the_dequantised_weights(quantised):
     """A plain model with the dequantised matrices gives the same scores."""
-    hf, tokenizer = tiny_model("llama")
+    hf, tokenizer = packable_model()
     from brodmann.models.weights import dense_weight
 
     with torch.no_grad():

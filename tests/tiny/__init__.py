@@ -5,6 +5,7 @@ from tests.tiny.families import (
     MOE_FAMILIES,
     POST_NORM_FAMILIES,
     TINY_FAMILIES,
+    packable_model,
     tiny_model,
 )
 from tests.tiny.planted import Planted, planted_model
@@ -16,6 +17,7 @@ __all__ = [
     "POST_NORM_FAMILIES",
     "TINY_FAMILIES",
     "Planted",
+    "packable_model",
     "planted_model",
     "tiny_model",
     "tiny_tokenizer",

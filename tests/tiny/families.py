@@ -212,6 +212,19 @@ def tiny_model(
     return copy.deepcopy(_built(name, dtype, seed)), tokenizer
 
 
+def packable_model() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A tiny llama that 4 bits of bitsandbytes fit on every CPU: 64 wide, 64 neurons a layer.
+
+    Where the CPU has bfloat16 instructions, it wants blocks of 64 inputs and of 32 outputs.
+    """
+    hf, tokenizer = tiny_model("llama")
+    config = copy.deepcopy(hf.config)
+    config.update({"hidden_size": 64, "intermediate_size": 64, "head_dim": 16})
+    wide = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    randomise(wide, seed=0)
+    return wide, tokenizer
+
+
 @lru_cache(maxsize=256)
 def _built(name: str, dtype: torch.dtype, seed: int) -> PreTrainedModel:
     family = FAMILIES[name]

@@ -18,7 +18,7 @@ from brodmann.tuning import neuron_tuning
 from brodmann.tuning.card import AdapterFacts, write_card
 from brodmann.tuning.lora_form import export_lora
 from brodmann.tuning.merged_checkpoint import export_merged
-from tests.tiny import tiny_model
+from tests.tiny import packable_model, tiny_model
 
 PAIRS = [(0, 3), (0, 7), (0, 40), (2, 0), (2, 5)]  # layer 1 stays as it is
 IDS = torch.arange(4, 16)[None]
@@ -214,7 +214,7 @@ def test_what_cannot_be_merged_is_refused(tuned, tmp_path):
 
 def test_a_packed_base_is_not_merged_into_but_has_a_lora_form(tmp_path):
     pytest.importorskip("bitsandbytes")
-    hf, tokenizer = tiny_model("llama")
+    hf, tokenizer = packable_model()
     hf.save_pretrained(tmp_path / "base")
     four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
 

@@ -7,7 +7,7 @@ from peft import get_peft_model
 from brodmann import neuron_tuning
 from brodmann.errors import InputError, ModelError
 from brodmann.models.neuron_parameters import neuron_slices
-from tests.tiny import MOE_FAMILIES, TINY_FAMILIES
+from tests.tiny import MOE_FAMILIES, TINY_FAMILIES, packable_model
 from tests.tuning.neurons import (
     IDS,
     assert_bits,
@@ -247,11 +247,11 @@ def test_packed_models_are_tuned_but_not_merged(bits_kept, tmp_path):
 
     from brodmann.models.load import wrap_model
 
-    plain = fresh("llama")
-    plain.hf.save_pretrained(tmp_path)
+    hf, tokenizer = packable_model()
+    hf.save_pretrained(tmp_path)
     how = BitsAndBytesConfig(load_in_4bit=bits_kept == 4, load_in_8bit=bits_kept == 8)
     packed = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=how)
-    model = wrap_model(packed, plain.tokenizer, name="packed")
+    model = wrap_model(packed, tokenizer, name="packed")
     before = bits(model.hf)
     peft = get_peft_model(model.hf, neuron_tuning(model, some_neurons(model)))
     optimiser = torch.optim.AdamW(learnt(peft).values(), lr=1e-2)

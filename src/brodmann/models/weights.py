@@ -1,5 +1,6 @@
 """Read a projection's weight as a dense matrix, wherever and however the module keeps it."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,9 +78,7 @@ def _dequantised(base: Any) -> Tensor:
     if hasattr(weight, "full_tensor"):  # a DTensor shard (FSDP2)
         weight = weight.full_tensor()
     if getattr(weight, "quant_state", None) is not None:
-        from bitsandbytes.functional import dequantize_4bit
-
-        return dequantize_4bit(weight.data, weight.quant_state)
+        return _dequantised_4bit(weight.data, weight.quant_state)
     if weight.dtype == torch.int8 and hasattr(weight, "SCB"):
         from bitsandbytes.functional import int8_vectorwise_dequant
 
@@ -91,3 +90,20 @@ def _dequantised(base: Any) -> Tensor:
             f"{type(base).__name__} with {weight.dtype}. Load the model without this quantisation."
         )
     return weight
+
+
+def _dequantised_4bit(packed: Tensor, state: Any) -> Tensor:
+    """Read 4 bits of bitsandbytes, also after it has ordered them anew for a CPU with bfloat16.
+
+    It does so at the first forward pass, in place, and what is ordered so reads as noise otherwise.
+    """
+    from bitsandbytes import functional
+
+    if not getattr(state, "packing_format_for_cpu", False):
+        return functional.dequantize_4bit(packed, state)
+    scales = state.absmax.T.reshape(-1).float().contiguous()
+    plain = copy.copy(state)  # the inverse writes into the state that it is given
+    plain.original_nested = False
+    ordered, plain = functional._convert_weight_packed_for_cpu_inverse(packed, plain)
+    plain.absmax = scales
+    return functional.dequantize_4bit(ordered, plain)
