@@ -149,7 +149,7 @@ class Workbench:
             found = reference_activations(
                 self.model, examples, batch_size=self.batch_size, progress=False
             )
-            write_tensors(path, {"magnitude": found.magnitude}, {})
+            write_tensors(path, {"magnitude": found.magnitude})
         return read_tensors(path)[0]["magnitude"]
 
     def answers(self, sample: Sample, without: NeuronSet | None = None) -> Evaluation:

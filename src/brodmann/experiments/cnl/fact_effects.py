@@ -51,7 +51,7 @@ def effect_rows(
         activation norm besides). Facts without neurons have none.
     """
     examples = [example for fact in facts for example in fact.examples()]
-    norms = cache(lambda: bench.norms(examples) if norm_draws else None)
+    norms = cache(lambda: bench.norms(examples))
     rows = []
     for fact, own in zip(facts, neurons, strict=True):
         if not len(own):

@@ -161,11 +161,10 @@ def _answered_first(facts: Sequence[Fact], bench: Workbench) -> list[Fact]:
 
     They are in one order for all facts of a relation, so that subjects are still asked alike.
     """
-    each = [(fact, one.prompt) for fact in facts for one in asked_at(fact)]
-    answers = _knows([one for fact in facts for one in asked_at(fact)], bench)
+    each = [one for fact in facts for one in asked_at(fact)]
     counts: Counter[tuple[str, str]] = Counter()
-    for (fact, prompt), answered in zip(each, answers, strict=True):
-        counts[fact.relation, wording(fact, prompt)] += answered
+    for one, answered in zip(each, _knows(each, bench), strict=True):
+        counts[one.relation, wording(one, one.prompt)] += answered
     ordered = [
         sorted(fact.prompts, key=lambda prompt: -counts[fact.relation, wording(fact, prompt)])
         for fact in facts

@@ -25,7 +25,7 @@ from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.cnl import data_sets
 from brodmann.experiments.cnl.everywhere import below_everywhere
 from brodmann.experiments.cnl.halves import LocateConfig, locate_halves, located_rows
-from brodmann.experiments.erasing import Erasure, erase_and_compare
+from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
@@ -133,14 +133,10 @@ def _of_data_set(block: str, name: str, found: Erasure, neurons: int) -> list[Ro
                         extra=True, **about)
             for row, pair in pairs.items()
         ]  # fmt: skip
-    if found.by_norm:
-        more = found.beside_norm
-        pair = more.random_mean("margin"), more.located.column("margin")
-        cells.append(
-            change_cell(MARGIN + block, BEYOND_NORM, name,
-                        paired_difference(*pair, groups=units(more.base)), "margin", extra=True,
-                        neurons=neurons, draws=len(more.random))
-        )  # fmt: skip
+    by_norm = beyond_random([found.beside_norm], "margin")
+    if by_norm is not None:
+        cells.append(change_cell(MARGIN + block, BEYOND_NORM, name, by_norm, "margin", extra=True,
+                                 neurons=neurons, draws=len(found.by_norm)))  # fmt: skip
     return cells
 
 
