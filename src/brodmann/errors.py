@@ -61,3 +61,7 @@ class MismatchError(InputError):
 
 class RunError(BrodmannError):
     """Work that failed or was interrupted although the input was right."""
+
+
+class LossError(RunError):
+    """A training whose loss is no longer a number."""

@@ -79,6 +79,20 @@ def test_a_result_of_other_data_is_not_kept(brodmann, tmp_path):
     assert "differs in data" in result.stderr
 
 
+def test_a_result_without_its_programs_is_not_kept_where_these_may_run(brodmann, tmp_path):
+    words = ("reproduce", "dcsn-table-6", "--preset", "smoke", "--out", tmp_path / "runs")
+    assert brodmann(*words).returncode == 0
+    results = tmp_path / "runs" / "tiny-random" / "dcsn-table-6" / "results.json"
+    assert brodmann(*words, "--resume", "--allow-code-execution").returncode == 0
+    tables = json.loads(results.read_text())
+    note = {"block": "+", "column": "MBPP", "note": "left out: write --allow-code-execution"}
+    results.write_text(json.dumps(tables | {"notes": [note]}))
+    assert brodmann(*words, "--resume").returncode == 0
+    result = brodmann(*words, "--resume", "--allow-code-execution")
+    assert result.returncode == 2
+    assert "differs in allow_code_execution" in result.stderr
+
+
 def test_a_result_without_its_rows_is_not_kept(brodmann, reproduced, tmp_path):
     shutil.copytree(reproduced, tmp_path / "runs")
     (tmp_path / "runs" / "tiny-random" / "dcsn-figure-2" / "results.json").unlink()
@@ -108,6 +122,12 @@ def test_a_report_is_made_of_saved_rows(brodmann, reproduced):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (("dcsn-table-12", "--preset", "smoke", "--set", "sigma=5"), "--set sigmas"),
+        (("dcsn-table-2", "--preset", "smoke", "--set", "draws=0"), "--set draws=1"),
+        (("dcsn-table-4", "--preset", "smoke", "--set", "draws=0"), "--set draws=1"),
+        (("dcsn-table-5", "--preset", "smoke", "--set", "draws=2.5"), "a whole number"),
+        (("dcsn-table-2", "--preset", "smoke", "--set", 'blocks=["enhancement"]'), "Enhancement"),
+        (("dcsn-table-2", "--preset", "smoke", "--set", "blocks=[]"), "at least one block"),
         (("dcsn-table-22",), "dcsn-table-2"),
         (("cnl-figure-3",), "nothing to measure"),
         (("dcsn-figure-1",), "nothing to measure"),
@@ -132,6 +152,25 @@ def test_a_report_of_something_else_is_refused(brodmann, tmp_path):
         result = brodmann("report", folder)
         assert result.returncode == 2
         assert result.stderr.count("error:") == 1
+
+
+def test_an_unforeseen_failure_does_not_cost_the_other_experiments(monkeypatch, tmp_path):
+    from brodmann.cli import reproduce as verb
+    from brodmann.errors import RunError
+    from brodmann.experiments import reproduce as module
+
+    made = []
+
+    def fails(experiment, preset, bench, out, **_):
+        made.append(experiment.id)
+        raise KeyError(experiment.id)
+
+    monkeypatch.setattr(module, "reproduce", fails)
+    with pytest.raises(RunError, match=f"{len(load_experiments())} of the experiments"):
+        verb.reproduce_command(["all"], preset="smoke", out=tmp_path, model=["tiny-random"])
+    assert sorted(made) == sorted(load_experiments())
+    with pytest.raises(KeyError):
+        verb.reproduce_command(["dcsn-table-3"], preset="smoke", out=tmp_path)
 
 
 def test_what_no_experiment_makes_is_told():

@@ -3,7 +3,13 @@
 import pytest
 
 from brodmann.experiments.cells import cell
-from brodmann.experiments.claims import FEWEST, above, below, unless_at_floor
+from brodmann.experiments.claims import (
+    FEWEST,
+    above,
+    below,
+    unless_at_floor,
+    unless_random_sets_do_it_too,
+)
 
 
 def found(low, high, **more):
@@ -54,3 +60,21 @@ def test_guessing_and_one_same_answer_are_no_ability():
         base = found(0.2, 0.5, chance=chance, majority=majority)  # 0.3
         assert unless_at_floor(judged, [base])[1] == "undecided at this size"
     assert unless_at_floor(judged, [found(0.2, 0.5, chance=0.1, majority=0.3)]) == judged
+
+
+@pytest.mark.parametrize(
+    ("rank", "draws", "verdict"),
+    [
+        (1, 3, "supported"),
+        (2, 3, "undecided at this size"),
+        (2, 20, "supported"),
+        (3, 20, "undecided at this size"),
+    ],
+)
+def test_a_random_set_that_harms_as_much_leaves_more_harm_undecided(rank, draws, verdict):
+    judged = below("one", found(-0.4, -0.1, n=24), 0, "It")
+    place = found(0.2, 0.5, rank=rank, draws=draws)
+    assert unless_random_sets_do_it_too(judged, place)[1] == verdict
+    assert unless_random_sets_do_it_too(judged, None) == judged
+    other = below("one", found(0.1, 0.4, n=24), 0, "It")
+    assert unless_random_sets_do_it_too(other, place) == other

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from brodmann.data import Fact
 from brodmann.evaluate import random_sets
 from brodmann.evaluate.editing import answer_scores
 from brodmann.experiments.catalogue import find_experiment
@@ -33,9 +34,14 @@ def test_the_effect_is_compared_with_the_most_harmful_draw():
         "located": {"logprob": [3.0, 1.0]},
         "random": [{"logprob": [0.0, 0.5]}, {"logprob": [1.0, 2.0]}, {"logprob": [5.0, -4.0]}],
     }
-    assert beyond_worst(effects, "logprob").mean == pytest.approx((2.0 - 1.0) / 2)
+    facts = [
+        Fact(id=name, subject=name, relation="capital", prompt=f"{name} lies in", answer="it")
+        for name in ("Rome", "Oslo")
+    ]
+    assert beyond_worst(effects, "logprob", facts).mean == pytest.approx((2.0 - 1.0) / 2)
     other = {"located": {"logprob": [9.0, 9.0]}, "random": [{"logprob": [0.0, 1.0]}]}
-    assert more_harm(other, effects, "logprob").mean == pytest.approx((17.0 - 1.0) / 2)
+    assert more_harm(other, effects, "logprob", facts).mean == pytest.approx((17.0 - 1.0) / 2)
+    assert more_harm(other, effects, "logprob", facts).units == 1  # a relation, not its facts
 
 
 @pytest.mark.parametrize("name", ["cnl-table-4", "cnl-figure-8"])

@@ -94,6 +94,7 @@ def test_erasing_planted_neurons_harms_their_own_data_set(tmp_path):
     tables = figure_5.run(config, bench)
     verdicts = {claim: verdict for claim, verdict, _ in figure_5.judge(tables, config)}
     assert verdicts["erased_own"] == "supported"
+    assert verdicts["erased_own_margin"] == "supported"
     own = [only(tables["cells"], block="Erase", row=name, column=name) for name in data]
     across = only(tables["cells"], block="Erase", row="All", column=figure_5.OWN_OTHER)
     assert across["own"] == pytest.approx(sum(one["value"] for one in own) / 2, abs=0.2)
@@ -131,8 +132,10 @@ def test_intervals_decide(low, high, verdict):
     assert [v for _, v, _ in table_5.judge(tables, table_5.PRESETS["cpu"])] == [verdict] * 3
     cells = [contrast(block, "All", figure_5.OWN_OTHER, *ends)
              for block, ends in (("Enhance", (low, high)), ("Erase", (-high, -low)))]  # fmt: skip
+    cells += [contrast(block, "All", figure_5.OWN_MORE, 0.5 + low, 0.5 + high)
+              for block in ("Enhance", "Erase")]  # fmt: skip
     tables = {"cells": [*base, *cells], "accuracies": base}
-    assert [v for _, v, _ in figure_5.judge(tables, figure_5.PRESETS["cpu"])] == [verdict] * 2
+    assert [v for _, v, _ in figure_5.judge(tables, figure_5.PRESETS["cpu"])] == [verdict] * 4
 
 
 def test_nothing_is_raised_more_than_others_by_what_lowers_it():

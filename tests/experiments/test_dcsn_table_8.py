@@ -102,3 +102,25 @@ def test_empty_sets_are_told():
     assert only(cells, block="DG", row="DCSN", column="Cohesion")["value"] is None
     verdicts = {verdict for _, verdict, _ in judge({"cells": cells}, CONFIG)}
     assert verdicts == {"undecided at this size"}
+
+
+def test_two_halves_of_one_pair_of_operators_are_one_comparison():
+    def row(task, method, a, b, value):
+        named = {"task": task, "method": method, "kind": "Separability", "a": a, "b": b}
+        return named | {"value": value, "chance_layer_matched": 0.0, "neurons": 5}
+
+    values = {"NeFT": (0.3, 0.5, 0.1), "DCSN": (0.2, 0.6, 0.4)}
+    pairs = ("+", "-"), ("+", "*"), ("-", "*")
+
+    def cells(times):
+        rows = [
+            row("DG", method, *pair, value)
+            for method, found in values.items()
+            for pair, value in zip(pairs, found, strict=True)
+            for _ in range(times)
+        ]
+        return [one for one in table_cells(rows) if one["column"] == "Separability"]
+
+    for twice, once in zip(cells(2), cells(1), strict=True):
+        assert twice == pytest.approx(once)
+    assert {one["n"] for one in cells(2) if one["row"] == "DCSN"} == {3}

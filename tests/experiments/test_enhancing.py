@@ -82,3 +82,12 @@ def test_what_lowers_accuracy_does_not_raise_it_more_than_others():
     assert unless_tuning_shows_nothing(judged, [able], None) == judged
     lost = above("gain", contrast("b", "r", "c", -0.1, 0.2), 0, "Change")
     assert unless_tuning_shows_nothing(lost, [able], contrast("b", "s", "c", -0.3, -0.1)) == lost
+
+
+def test_data_sets_of_unequal_size_weigh_the_same():
+    large = answers([1] * 30), answers([0] * 3 + [1] * 27)
+    small = answers([0] * 5), answers([1, 1, 0, 0, 0])
+    found = difference([large, small])
+    assert found.mean == pytest.approx((-0.1 + 0.4) / 2)
+    assert found.interval[0] < found.mean < found.interval[1]
+    assert difference([small, small]).mean == pytest.approx(0.4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from brodmann.data import load_examples
-from brodmann.errors import InputError, RunError
+from brodmann.errors import InputError, LossError, RunError
 from brodmann.experiments.learning_rate import best_rate
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.training import Training
@@ -23,8 +23,8 @@ class Losses(Workbench):
 
     def tuned(self, training, tests):
         loss = self.losses[training.lr]
-        if loss is None:
-            raise RunError("Expected a finite loss; it is nan.")
+        if isinstance(loss, Exception):
+            raise loss
         return {"held_out_loss": loss}, {}
 
 
@@ -34,7 +34,7 @@ def training(held_out=4):
 
 
 def test_the_lowest_loss_wins_and_a_loss_that_is_no_number_never_does():
-    bench = Losses({0.1: None, 0.01: 0.7, 0.001: 0.9})
+    bench = Losses({0.1: LossError("it is nan"), 0.01: 0.7, 0.001: 0.9})
     lr, tried = best_rate(bench, training(), (0.1, 0.01, 0.001))
     assert lr == 0.01
     assert tried == {0.1: math.inf, 0.01: 0.7, 0.001: 0.9}
@@ -59,3 +59,9 @@ def test_no_seed_of_the_tuning_table_trains_on_what_is_tested():
         sample = _training(config, "full", seed, empty).sample
         trained = load_examples(sample.spec, sample.split, sample.limit, sample.seed)
         assert not tested & {example.meta["expression"] for example in trained}
+
+
+def test_a_rate_is_not_passed_over_for_another_reason():
+    bench = Losses({0.1: RunError("the disk is full"), 0.01: 0.7})
+    with pytest.raises(RunError, match="disk"):
+        best_rate(bench, training(), (0.1, 0.01))

@@ -41,6 +41,7 @@ def test_values_are_replaced_wherever_they_stand():
         ("draws.more=3", UnknownNameError, "draws.more"),
         ("draws=many", InputError, "a value like 20 for draws; got 'many'"),
         ("draws=true", InputError, "20"),
+        ("draws=2.5", InputError, "a whole number for draws; got '2.5'"),
         ("exact=1", InputError, "false"),
         ("doses=0.5", InputError, "0.5, 1.0"),
     ],

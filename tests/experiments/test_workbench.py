@@ -1,7 +1,11 @@
 """The workbench: everything is measured once, by a key that holds what decides it."""
 
+import json
+import shutil
+
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from brodmann.evaluate import evaluate, random_sets
 from brodmann.experiments import tune_once
@@ -155,3 +159,47 @@ def test_a_model_learns_to_stop_where_it_is_asked_to(bench):
         stopped[end_of_text] = outputs == answers
         assert all(a.startswith(b) for a, b in zip(outputs, answers, strict=True))
     assert stopped == {True: True, False: False}
+
+
+def test_a_model_of_the_same_weights_that_reads_otherwise_has_other_keys(
+    bench, model_folder, tmp_path
+):
+    first = bench.answers(TEST).margin
+    for number, change in enumerate(("config", "tokenizer")):
+        copy = tmp_path / f"copy-{number}"
+        shutil.copytree(model_folder, copy)
+        if change == "config":
+            config = json.loads((copy / "config.json").read_text())
+            (copy / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(copy)
+            tokenizer.add_tokens(["1+"])
+            tokenizer.save_pretrained(copy)
+        other = Workbench(str(copy), bench.cache)
+        assert other.fingerprint == bench.fingerprint
+        assert other.reads != bench.reads
+        if change == "config":
+            assert other.answers(TEST).margin != pytest.approx(first)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(model_folder, elsewhere)
+    assert Workbench(str(elsewhere), bench.cache).reads == bench.reads
+
+
+def test_what_scores_the_rows_of_a_file_is_part_of_the_key(bench, tmp_path):
+    path = tmp_path / "sums.jsonl"
+
+    def digest(answers):
+        rows = [{"prompt": f"1+{n}=", "answer": one} for n, one in enumerate(answers)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        test = Sample(str(path), "test", 4)
+        again = Workbench(bench.name, bench.cache)
+        return again.digest(test), again.examples(test)
+
+    numbers = [str(n + 1) for n in range(40)]
+    before, examples = digest(numbers)
+    asked = {one.prompt for one in examples}
+    trained = next(n for n in range(40) if f"1+{n}=" not in asked)
+    after, same = digest([*numbers[:trained], "many", *numbers[trained + 1 :]])
+    assert [one.prompt for one in same] == [one.prompt for one in examples]
+    assert {one.meta["scorer"] for one in examples} != {one.meta["scorer"] for one in same}
+    assert before != after

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brodmann.cli import options
-from brodmann.errors import BrodmannError, InputError, RunError
+from brodmann.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from brodmann.experiments.experiment import Experiment
@@ -61,6 +61,7 @@ def reproduce_command(
     """
     from functools import partial
 
+    from brodmann.cli.failures import failure_of
     from brodmann.cli.opening import parse_batch_size
     from brodmann.cli.output import note, print_json
     from brodmann.experiments.reproduce import CACHE, reproduce
@@ -95,11 +96,13 @@ def reproduce_command(
         for experiment in experiments:
             try:
                 done.append(run(experiment, preset, bench, out))
-            except BrodmannError as error:
+            except Exception as error:
+                # One that cannot be run must not cost the others, whatever is the matter with it.
                 if what != ["all"]:
                     raise
-                failed.append(f"{experiment.id} on {name}: {error}")
+                failed.append(f"{experiment.id} on {name}: {failure_of(error).message}")
                 note(f"error: {failed[-1]}")
+                bench.close()
             else:
                 _tell(done[-1], as_json)
     if as_json:

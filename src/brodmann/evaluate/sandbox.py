@@ -16,8 +16,9 @@ holds everywhere. Where the kernel offers less, nothing runs.
 
 **The verdict.** "passed" needs a random token from behind the last line of the tests, so leaving
 early, printing, or replacing built-in functions earns nothing. What remains: tests run in the
-process of the program, so a program that was written against this very file could find the token
-with ctypes, and an object that equals everything passes most tests. Both harm only the score. A
+process of the program, so a program that was written against this very file can find the token in
+the frames of its callers, and an object that equals everything passes most tests. Both harm only
+the score. A
 program also can see which paths exist, though not what is in them.
 """
 

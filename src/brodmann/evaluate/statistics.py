@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -124,6 +125,7 @@ def paired_difference(
     after: Sequence[Number],
     *,
     groups: Sequence[Hashable] | None = None,
+    parts: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Difference:
@@ -131,6 +133,7 @@ def paired_difference(
 
     The interval is :func:`bootstrap_interval` of the differences; p is McNemar's exact one where
     all values are 0 or 1 (wrong or right) and the samples independent, else that of sign flips.
+    With ``parts`` of unequal size the mean is that of their means, as there.
 
     Raises:
         InputError: when the two do not have the same number of samples, or have none.
@@ -142,14 +145,19 @@ def paired_difference(
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     units = len(before) if groups is None else len(set(groups))
     binary = {float(value) for value in (*before, *after)} <= {0.0, 1.0}
+    sizes = Counter(parts or ())
+    if len(set(sizes.values())) < 2:
+        parts = None  # the mean of means of equally many is the mean of all
+    weights = [len(before) / len(sizes) / sizes[part] for part in parts] if parts else [1.0]
+    weighted = differences * weights
     return Difference(
-        mean=float(differences.mean()),
+        mean=float(weighted.mean()),
         interval=bootstrap_interval(
-            differences.tolist(), groups=groups, confidence=confidence, seed=seed
+            differences.tolist(), groups=groups, parts=parts, confidence=confidence, seed=seed
         ),
         p=mcnemar_p(before, after)
-        if binary and units == len(before)
-        else sign_flip_p(differences.tolist(), groups=groups, seed=seed),
+        if binary and units == len(before) and parts is None
+        else sign_flip_p(weighted.tolist(), groups=groups, seed=seed),
         n=len(before),
         units=units,
     )

@@ -46,6 +46,7 @@ COST = {
     "dcsn-table-11": "1 min behind table 3",
     "dcsn-table-12": "15 min",
     "dcsn-table-13": "40 min on gemma3-270m",
+    "cnl-figure-7": "1 h on gemma3-270m",
     "dcsn-table-14": "1 min behind table 13",
     "cnl-table-1": "25 min",
     "cnl-figure-4": "seconds behind table 1",

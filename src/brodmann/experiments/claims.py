@@ -78,6 +78,25 @@ def unless_at_floor(judged: Judged, base: Sequence[Cell]) -> Judged:
     return judged[0], UNDECIDED, reason
 
 
+def unless_random_sets_do_it_too(judged: Judged, found: Cell | None) -> Judged:
+    """Withhold "more harm than random sets" where one random set in twenty harms as much.
+
+    The interval compares with the mean of the random sets, over examples; how far these differ
+    among each other shows only in the rank.
+
+    Args:
+        judged: the verdict.
+        found: the cell that has the rank, 1 for the most harm, among ``draws`` random sets.
+    """
+    if judged[1] != SUPPORTED or found is None or found.get("rank") is None:
+        return judged
+    rank, draws = found["rank"], found["draws"]
+    if rank <= 1 + draws // 20:
+        return judged
+    why = f"But its harm is only number {rank} of {draws + 1}: a random set harms as much."
+    return judged[0], UNDECIDED, f"{judged[2]} {why}"
+
+
 def is_above_chance(found: Cell) -> bool:
     """Say whether an accuracy is certainly above guessing, and not below one same answer to all."""
     low, value = found["low"], found["value"]

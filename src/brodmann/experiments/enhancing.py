@@ -153,20 +153,25 @@ def pooled_cell(block: str, row: str, column: str, runs: Sequence[Evaluation], *
 
 
 def difference(pairs: Pairs, measure: str = "correct") -> Difference:
-    """Compare paired answers over all examples at once, the second minus the first."""
+    """Compare paired answers, the second minus the first; each pair weighs the same."""
     return paired_difference(
         [value for one, _ in pairs for value in one.column(measure)],
         [value for _, other in pairs for value in other.column(measure)],
         groups=[unit for one, _ in pairs for unit in units(one)],
+        parts=[number for number, (one, _) in enumerate(pairs) for _ in one.rows],
     )
 
 
 def contrast_cell(block: str, row: str, column: str, pairs: Pairs, **more: Any) -> Row:
     """Return a paired change of accuracy, with its p and the change of the margin beside it."""
-    margin = difference(pairs, "margin")
-    beside: Row = {"margin_change": margin.mean}
-    beside |= {"margin_change_low": margin.interval[0], "margin_change_high": margin.interval[1]}
+    beside = margin_beside(difference(pairs, "margin"))
     return change_cell(block, row, column, difference(pairs), **beside, **more)
+
+
+def margin_beside(change: Difference) -> Row:
+    """Write what happens to the margin (nats) into a cell about accuracy."""
+    low, high = change.interval
+    return {"margin_change": change.mean, "margin_change_low": low, "margin_change_high": high}
 
 
 def paired(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> Pairs:

@@ -67,6 +67,13 @@ def standing(harm: float, random: Sequence[float]) -> Permutation:
     return found if found.draws >= DRAWS_FOR_P else replace(found, p=None)
 
 
+def standing_of_mean(erasures: Sequence[Erasure], measure: str = "correct") -> Permutation:
+    """Place the located sets' mean harm among that of their random sets, draw by draw."""
+    harms = zip(*(one.random_changes(measure) for one in erasures), strict=True)
+    own = -sum(one.change(measure).mean for one in erasures) / len(erasures)
+    return standing(own, [-sum(together) / len(together) for together in harms])
+
+
 def erase_and_compare(
     bench: Workbench,
     neurons: NeuronSet,

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from brodmann.errors import InputError, RunError
+from brodmann.errors import InputError, LossError
 from brodmann.experiments.training import Training
 from brodmann.experiments.workbench import Workbench
 
@@ -38,6 +38,6 @@ def best_rate(
         try:
             told, _ = bench.tuned(dataclasses.replace(training, lr=lr), [])
             tried[lr] = told["held_out_loss"]
-        except RunError:  # the loss is no number any more: too fast
+        except LossError:  # the loss is no number any more: too fast
             tried[lr] = math.inf
     return min(tried, key=lambda lr: tried[lr]), tried

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from brodmann.errors import InputError, UnknownNameError
 
@@ -34,6 +34,8 @@ def _replaced(config: Any, path: Sequence[str], text: str, name: str) -> Any:
         raise UnknownNameError("value of the config", name, values or ())
     old = values[path[0]]
     new = _parsed(old, text, name) if len(path) == 1 else _replaced(old, path[1:], text, name)
+    if isinstance(new, float) and not _may_be_fractional(config, path[0]):
+        raise InputError(f"Expected a whole number for {name}; got '{text}'.")
     if isinstance(config, Mapping):
         return {**config, path[0]: new}
     return dataclasses.replace(config, **{path[0]: new})
@@ -47,6 +49,14 @@ def _values(config: Any) -> Mapping[str, Any] | None:
     return None
 
 
+def _may_be_fractional(config: Any, name: str) -> bool:
+    """Whether a field takes floats, by its annotation; what has none takes what it is given."""
+    if isinstance(config, Mapping):
+        return True
+    kind = get_type_hints(type(config))[name]
+    return float in (kind, *get_args(kind)) or kind is Any
+
+
 def _parsed(old: Any, text: str, name: str) -> Any:
     """Read a value, which must be of the old one's kind."""
     if isinstance(old, str):
@@ -58,7 +68,6 @@ def _parsed(old: Any, text: str, name: str) -> Any:
     number = isinstance(old, int | float) and not isinstance(old, bool)
     same = isinstance(new, type(old)) and isinstance(new, bool) == isinstance(old, bool)
     if number and isinstance(new, int | float) and not isinstance(new, bool):
-        # A count stays a count; sigma = 6 may become 2.5.
         same = True
     if old is not None and not same:
         raise InputError(f"Expected a value like {json.dumps(old)} for {name}; got '{text}'.")

@@ -106,6 +106,7 @@ def _command(experiment: Experiment, preset: str, changes: Sequence[str], bench:
     words = ["brodmann", "reproduce", experiment.id, "--preset", preset, "--model", bench.name]
     words += [word for change in changes for word in ("--set", change)]
     words += ["--data-dir", "FOLDER"] if bench.data_dir is not None and experiment.needs else []
+    words += ["--dtype", bench.dtype] if bench.dtype is not None else []
     words += ["--allow-code-execution"] if bench.allow_code_execution else []
     return shlex.join(words)
 
@@ -131,10 +132,12 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
         "config": plain(asdict(config)),
     }
     settings = settings_of(bench)
-    wanted |= {name: settings[name] for name in ("fingerprint", "dtype")}
+    wanted |= {name: settings[name] for name in ("fingerprint", "reads", "dtype", "version")}
     other = [name for name, value in wanted.items() if run.get(name) != value]
     if not other and _data_now(run, config, bench) != run["data"]:
         other = ["data"]
+    if bench.allow_code_execution and _left_out(folder):
+        other.append("allow_code_execution")
     if other:
         raise InputError(
             f"Expected this very experiment ({experiment.id}) in {folder}; it differs in "
@@ -145,6 +148,12 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
             f"Expected results.json beside run.json in {folder}; it is missing. Write --overwrite "
             "to run the experiment again."
         )
+
+
+def _left_out(folder: Path) -> bool:
+    """Whether tests were left out of a result because they would have run programs."""
+    path = folder / "results.json"
+    return path.exists() and bool(read_json(path).get("notes"))
 
 
 def _data_now(run: dict[str, Any], config: Any, bench: Workbench) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def tune_once(
         token; None where nothing is held out), ``note`` (what the method has to say).
 
     Raises:
-        RunError: when the loss stops being a number.
+        LossError: when the loss stops being a number.
     """
     name, _, mode = training.method.partition(":")
     options = MethodOptions(

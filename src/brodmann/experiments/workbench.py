@@ -1,9 +1,9 @@
 """`Workbench`: one model, and what was measured on it, each thing once.
 
 Several tables ask for the same scores and answers. Everything long is kept in a folder under a
-key that holds all that decides it: the model's weights, the very examples, the method and its
-options. So a run that was interrupted goes on, and an experiment that shares work with another
-does it only once.
+key that holds all that decides it: the model's weights, configuration and tokenizer, the very
+examples, the method and its options, and a version of our own. So a run that was interrupted goes
+on, and an experiment that shares work with another does it only once.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from brodmann.experiments.training import Training, pairs_digest
 from brodmann.interventions import erased, reference_activations
 from brodmann.localize import locate
 from brodmann.models import LanguageModel, load_model
+from brodmann.models.fingerprint import reading_digest
 from brodmann.neurons import NeuronScores, NeuronSet
 from brodmann.shapes import LayerNeuron
 from brodmann.storage import (
@@ -37,6 +38,9 @@ from brodmann.storage import (
     write_tensors,
 )
 from brodmann.tuning.on_import import check_peft
+
+RESULTS_VERSION = 1
+"""Raised when the same work gives other numbers than before: a scorer, a template, a method."""
 
 OWN_FACTS = "own"
 """What :meth:`Workbench.facts` calls the facts that are shipped."""
@@ -55,6 +59,7 @@ class Workbench:
         allow_code_execution: let model-written programs be run where they are scored by tests.
 
     Attributes:
+        dtype: what was asked for; None where the model decides.
         used: the samples that were asked for, each with a digest of its examples.
     """
 
@@ -75,7 +80,7 @@ class Workbench:
         self.batch_size: int | Literal["auto"] = batch_size
         self.allow_code_execution = allow_code_execution
         self._device = device
-        self._dtype = dtype
+        self.dtype = dtype
         self._model: LanguageModel | None = None
         self._examples: dict[Sample, list[Example]] = {}
         self.used: dict[Sample, str] = {}
@@ -94,8 +99,7 @@ class Workbench:
             self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
         found = self._examples[sample]
         if sample not in self.used:
-            scorer = self._placed(sample.spec).options.get("scorer")
-            self.used[sample] = examples_digest(found, scorer)
+            self.used[sample] = examples_digest(found, _judged_by(self._placed(sample.spec), found))
         return found
 
     def facts(self, name: str) -> list[Fact]:
@@ -231,13 +235,18 @@ class Workbench:
         return self.model.fingerprint
 
     @cached_property
+    def reads(self) -> str:
+        """Of the model's configuration and its tokenizer: what weights alone do not decide."""
+        return reading_digest(self.model.hf.config, self.model.tokenizer)
+
+    @cached_property
     def _neutral(self) -> Neutral:
         return read_neutral(self.model, neutral_texts())
 
     def _open(self) -> LanguageModel:
         if self._device == "auto":
-            return load_model(self.name, dtype=self._dtype, device_map="auto")
-        return load_model(self.name, dtype=self._dtype, device=self._device)
+            return load_model(self.name, dtype=self.dtype, device_map="auto")
+        return load_model(self.name, dtype=self.dtype, device=self._device)
 
     def _answers(
         self, model: LanguageModel, examples: Sequence[Example], without: NeuronSet | None = None
@@ -260,20 +269,30 @@ class Workbench:
         return spec.with_defaults(dir=str(self.data_dir))
 
     def _key(self, key: Mapping[str, Any]) -> dict[str, Any]:
-        model = {"model": self.fingerprint, "dtype": str(self.model.dtype)}
-        return plain({**model, **key})
+        model = {"model": self.fingerprint, "reads": self.reads, "dtype": str(self.model.dtype)}
+        return plain({"version": RESULTS_VERSION, **model, **key})
 
     def _name(self, key: Mapping[str, Any]) -> str:
         text = json.dumps(self._key(key), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def examples_digest(examples: Sequence[Example], scorer: str | None = None) -> str:
+def _judged_by(spec: DataSpec, examples: Sequence[Example]) -> Any:
+    """What scores examples, where that does not follow from the name of their data set.
+
+    Of a file it is guessed from all of its rows, or stands in them.
+    """
+    if "scorer" in spec.options or spec.kind == "named":
+        return spec.options.get("scorer")
+    return [[e.meta.get("scorer"), e.meta.get("expression")] for e in examples]
+
+
+def examples_digest(examples: Sequence[Example], scorer: Any = None) -> str:
     """Return a digest of what the model reads of examples, and what it is judged by, for keys.
 
     Args:
         examples: them, with the tests of their programs.
-        scorer: where the data spec names one; else it follows from the data.
+        scorer: what scores them, in JSON types; None where it follows from the data.
     """
     texts: list[Any] = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
     judged_by = [scorer, *(e.meta["code"] for e in examples if "code" in e.meta)]
@@ -296,6 +315,8 @@ def settings_of(bench: Workbench) -> dict[str, Any]:
     return {
         "model": model.name,
         "fingerprint": model.fingerprint,
+        "reads": bench.reads,
+        "version": RESULTS_VERSION,
         "architecture": model.architecture.name,
         "quantisation": model.quantisation,
         "layers": model.n_layers,

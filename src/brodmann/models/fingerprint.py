@@ -1,10 +1,13 @@
 """A hash that tells models apart: scores and sets carry it."""
 
 import hashlib
+import json
+from typing import Any
 
 import torch
 from accelerate.utils import align_module_device
 from torch import nn
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 _CHUNK = 2**24
 """Numbers that are rounded and summed at a time."""
@@ -46,3 +49,34 @@ def _checksum(parameter: torch.Tensor) -> int:
         weights = places * 2654435761 % 2147483647 + 1
         total += int((part.long() * weights).sum())
     return total
+
+
+_ELSEWHERE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+"""Of a configuration, what says where the model is from, or is told apart by other means."""
+
+
+def reading_digest(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash what decides a model's answers besides its weights: configuration and tokenizer.
+
+    Two models of the same weights differ in them: by the base of rotary positions, by a scale, by
+    how a text becomes tokens. Padding and truncation are ours, and are left out.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    tokens: dict[str, Any] = {"class": type(tokenizer).__name__}
+    if backend is None:
+        tokens["vocabulary"] = tokenizer.get_vocab()
+    else:
+        tokens |= json.loads(backend.to_str())
+    tokens |= {"padding": None, "truncation": None, "special": tokenizer.special_tokens_map}
+    told = {"config": _without_origin(config.to_dict()), "tokenizer": tokens}
+    text = json.dumps(told, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_origin(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {str(k): _without_origin(v) for k, v in values.items() if k not in _ELSEWHERE}
+    return values

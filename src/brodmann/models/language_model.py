@@ -27,7 +27,7 @@ class LanguageModel:
         name: what the model was asked for by.
         architecture: the row that says where its neurons are.
         sites: one :class:`NeuronSite` per layer, from the bottom up.
-        fingerprint: a hash of configuration and weights; sets carry it.
+        fingerprint: a hash of the weights; sets carry it.
         quantisation: what the weights were rounded to (``"Q4_1"``), or None.
     """
 

@@ -10,7 +10,6 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from brodmann.report.figure_neurons import NEIGHBOURS
 from brodmann.report.figure_style import ink, panels, picture, short
 from brodmann.report.reproduced_results import Reproduced
 from brodmann.report.reproduced_tables import SIGNED, digits_for
@@ -50,17 +49,18 @@ def draw_map(result: Reproduced, path: Path) -> str:
     title = f"{result.place}: {result.title}"
     with picture(path, 10.5, 0.7 + 2.8 * down, title, svg=True) as figure:
         flat = [axes for line in panels(figure, down, _COLUMNS) for axes in line]
+        together = int(result.run["config"]["neighbours"])
         layers = 1 + max((row["layer"] for row in rows), default=0)
         width = 1 + max((row["neuron"] for row in rows), default=0)
         for axes, name in zip(flat, names, strict=False):
             own = [row for row in rows if str(row["data"]) == name]
-            image = _neurons(axes, own, layers, width)
+            image = _neurons(axes, own, layers, width, together)
             axes.set_title(short(name, 40), loc="left")
             figure.colorbar(image, ax=axes, pad=0.01, fraction=0.04, ticks=MaxNLocator(4))
         for axes in flat[len(names) :]:
             axes.axis("off")
     return (
-        f"{result.title}. {result.model}: the largest absolute value among {NEIGHBOURS} "
+        f"{result.title}. {result.model}: the largest absolute value among {together} "
         "neighbouring neurons; darker is larger, scaled within each panel."
     )
 
@@ -114,16 +114,17 @@ def _inside(row: str) -> str:
     return row.partition("(")[2].rstrip(")")
 
 
-def _neurons(axes: Axes, rows: Sequence[Row], layers: int, width: int) -> AxesImage:
-    found = np.zeros((layers, -(-width // NEIGHBOURS)))
+def _neurons(axes: Axes, rows: Sequence[Row], layers: int, width: int, together: int) -> AxesImage:
+    """Draw the strongest of so many neighbouring neurons together."""
+    found = np.zeros((layers, -(-width // together)))
     for row in rows:
-        place = row["layer"], row["neuron"] // NEIGHBOURS
+        place = row["layer"], row["neuron"] // together
         found[place] = max(found[place], abs(row["value"]))
     image = axes.imshow(
         found,
         cmap="Greys",
         norm=PowerNorm(0.4, vmin=0, vmax=float(found.max()) or 1.0),
-        extent=(0, found.shape[1] * NEIGHBOURS, -0.5, layers - 0.5),
+        extent=(0, found.shape[1] * together, -0.5, layers - 0.5),
         origin="lower",
         aspect="auto",
         interpolation="nearest",

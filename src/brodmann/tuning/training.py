@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback
 
-from brodmann.errors import DataError, InputError, RunError
+from brodmann.errors import DataError, InputError, LossError
 from brodmann.launch import process_count
 from brodmann.models.language_model import LanguageModel
 from brodmann.progress import progress as progress_bar
@@ -86,7 +86,7 @@ def train(
             checkpoints that nobody asked to go on from.
         MismatchError: the checkpoints to go on from are another run's.
         DataError: no rows.
-        RunError: the loss is no longer a number.
+        LossError: the loss is no longer a number.
     """
     _check(model, trained, rows, eval_rows, settings)
     batches = math.ceil(len(rows) / settings.batch_size)
@@ -201,7 +201,7 @@ class _FiniteLoss(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         for name in ("loss", "eval_loss"):
             if not math.isfinite((logs or {}).get(name, 0.0)):
-                raise RunError(
+                raise LossError(
                     f"Expected a finite {name}; it is {logs[name]} at step {state.global_step}. "
                     "Take a smaller lr, or a longer warm-up."
                 )

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from brodmann.experiments.cells import Cell
-from brodmann.experiments.claims import Judged, above, asked, below, told
+from brodmann.experiments.claims import (
+    Judged,
+    above,
+    asked,
+    below,
+    told,
+    unless_random_sets_do_it_too,
+)
 from brodmann.experiments.map_verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 
 
@@ -18,8 +25,11 @@ def above_everywhere(claim: str, found: Sequence[Cell], level: int | float, beca
 
 
 def below_everywhere(claim: str, found: Sequence[Cell], level: int | float, because: str) -> Judged:
-    """Judge "each is less than ``level``", as :func:`above_everywhere` does."""
-    judged = [below(claim, one, level, "") for one in found]
+    """Judge "each is less than ``level``", as :func:`above_everywhere` does.
+
+    Where a cell tells the rank of its harm among random sets, that counts, too.
+    """
+    judged = [unless_random_sets_do_it_too(below(claim, one, level, ""), one) for one in found]
     return _together(claim, found, judged, because, asked(level, "below"))
 
 
@@ -31,8 +41,13 @@ def _together(
         verdict = NOT_SUPPORTED
     else:
         verdict = SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
-    numbers = "; ".join(f"{_place(one, found)} {told(one)}" for one in found) or "not measured"
+    numbers = "; ".join(f"{_place(one, found)} {_told(one)}" for one in found) or "not measured"
     return claim, verdict, f"{because}: {numbers}; {needed}, of each."
+
+
+def _told(one: Cell) -> str:
+    rank = one.get("rank")
+    return told(one) if rank is None else f"{told(one)} (rank {rank} of {one['draws'] + 1})"
 
 
 def _place(one: Cell, found: Sequence[Cell]) -> str:

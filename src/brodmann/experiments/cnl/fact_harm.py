@@ -42,18 +42,25 @@ def harm_of(
     return {"located": harm(one.whole), "random": [harm(other) for other in drawn]}
 
 
-def beyond_worst(effects: Mapping[str, Any], key: str) -> Difference:
-    """What a set harms more than the random set that harms most, fact by fact."""
-    return paired_difference(_worst(effects, key), effects["located"][key])
+def beyond_worst(effects: Mapping[str, Any], key: str, facts: Sequence[Fact]) -> Difference:
+    """What a set harms more than the random set that harms most; intervals are over relations."""
+    return paired_difference(
+        _worst(effects, key), effects["located"][key], groups=[one.relation for one in facts]
+    )
 
 
-def more_harm(effects: Mapping[str, Any], other: Mapping[str, Any], key: str) -> Difference:
-    """What a set harms more than another one, each beyond its most harmful random set."""
+def more_harm(
+    effects: Mapping[str, Any], other: Mapping[str, Any], key: str, facts: Sequence[Fact]
+) -> Difference:
+    """What a set harms more than another one, each beyond its most harmful random set.
+
+    Intervals are over relations.
+    """
     beyond = [
         [own - random for own, random in zip(one["located"][key], _worst(one, key), strict=True)]
         for one in (other, effects)
     ]
-    return paired_difference(*beyond)
+    return paired_difference(*beyond, groups=[one.relation for one in facts])
 
 
 def _worst(effects: Mapping[str, Any], key: str) -> list[float]:

@@ -93,7 +93,7 @@ def locate_all(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) ->
     found = {}
     for name in METHODS:
         key = {
-            "located, ranked": name, "on": prompts_digest(facts),
+            "located, ranked": name, "on": prompts_digest(facts), "ids": [one.id for one in facts],
             "options": {one: value for one, value in vars(config).items() if one not in _OUTSIDE},
         }  # fmt: skip
         made = bench.piece(key, lambda name=name: _located(name, config, bench, halves))

@@ -35,7 +35,7 @@ def recall_cells(
     seed: int,
     block: str = RECALL,
 ) -> list[Row]:
-    """Let the circuit of each fact's first prompt answer it alone.
+    """Let the circuit of each fact's first prompt answer it alone; intervals are over relations.
 
     Args:
         bench: the model.
@@ -46,23 +46,25 @@ def recall_cells(
         block: of the cells.
     """
     rows = _recalls(bench, facts, options, draws, seed)
+    relations = [fact.relation for fact in facts]
+    n = len(set(relations))
     cells = []
     for column, most in RANKS.items():
         located = [float(row["rank"] <= most) for row in rows]
         random = [fmean([float(rank <= most) for rank in row["random"]]) for row in rows]
         more: dict[str, Any] = {} if most == 1 else {"extra": True}
-        low, high = wilson_interval(sum(located), len(located))
+        low, high = wilson_interval(fmean(located) * n, n)
         cells.append(cell(block, "Located", column, fmean(located), low=low, high=high,
-                          unit="share", n=len(rows), **more))  # fmt: skip
-        low, high = bootstrap_interval(random)
+                          unit="share", n=n, **more))  # fmt: skip
+        low, high = bootstrap_interval(random, groups=relations)
         cells.append(cell(block, "Random", column, fmean(random), low=low, high=high,
-                          unit="share", n=len(rows), draws=draws, extra=True))  # fmt: skip
-        change = paired_difference(random, located)
+                          unit="share", n=n, draws=draws, extra=True))  # fmt: skip
+        change = paired_difference(random, located, groups=relations)
         cells.append(change_cell(block, "Located - Random", column, change, extra=True))
     share = [row["share"] for row in rows]
-    low, high = bootstrap_interval(share)
+    low, high = bootstrap_interval(share, groups=relations)
     cells.append(cell(block, "Located", "parameters", fmean(share), low=low, high=high,
-                      unit="share", n=len(rows), edges=fmean([row["edges"] for row in rows]),
+                      unit="share", n=n, edges=fmean([row["edges"] for row in rows]),
                       of_edges=rows[0]["total"]))  # fmt: skip
     return cells
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from brodmann.data import Fact
 from brodmann.data.fact_templates import all_relation_templates, paraphrased
 from brodmann.data.split import first_shuffled
-from brodmann.errors import DataError, InputError
+from brodmann.errors import DataError
 from brodmann.evaluate.known_facts import known_facts
 from brodmann.experiments.cells import Row, cell
+from brodmann.experiments.check_values import check_least
 from brodmann.experiments.partial import say
 from brodmann.experiments.workbench import Workbench, examples_digest
 
@@ -36,21 +37,7 @@ class FactConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("n_facts", 2), ("prompts", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"Expected {name} of {least} or more; got {getattr(self, name)}.")
-
-
-def check_share(name: str, value: int | float) -> None:
-    """Refuse what is no share of something: a number above 0 and up to 1.
-
-    Raises:
-        InputError: it is not.
-    """
-    if not 0 < value <= 1:
-        raise InputError(
-            f"Expected {name} as a share, above 0 and up to 1; got {value:g}. Write {name}=0.07."
-        )
+        check_least(self, n_facts=2, prompts=1)
 
 
 @dataclass(frozen=True)
@@ -198,6 +185,20 @@ def in_twos(facts: Sequence[Fact], n: int) -> list[Fact]:
             if not lines[relation]:
                 del lines[relation]
     return taken[:n]
+
+
+def relation_by_relation(facts: Sequence[Fact]) -> list[Fact]:
+    """Put one fact of each relation first, then a second one of each, and so on.
+
+    Facts of one relation have much in common, so that a few facts tell most when they are of as
+    many relations.
+    """
+    seen = Counter[str]()
+    rounds = []
+    for fact in facts:
+        rounds.append(seen[fact.relation])
+        seen[fact.relation] += 1
+    return [fact for _, fact in sorted(zip(rounds, facts, strict=True), key=lambda one: one[0])]
 
 
 def asked_at(fact: Fact) -> list[Fact]:

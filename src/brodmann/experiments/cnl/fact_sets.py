@@ -64,7 +64,7 @@ def traced_effects(
     effects = []
     for fact in facts:
         key = {"traced": prompts_digest([fact]), "noise": prompts_digest(facts),
-               "options": options}  # fmt: skip
+               "seeded by": fact.id, "options": options}  # fmt: skip
         effects += bench.piece(key, lambda fact=fact: of(fact))
     return effects
 

@@ -1,14 +1,14 @@
 """cnl-figure-5 and cnl-figure-7 (other models): tune or erase one data set's neurons, test on all.
 
 Two matrices: a row is what the neurons were located on, a column what was tested. The trainings
-are those of cnl-table-2, after the most epochs.
+are those of cnl-table-2, after the most epochs. Where a model solves too little for accuracies to
+change, margins say whose neurons matter; the paper does not compare them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from brodmann.evaluate import Evaluation, bootstrap_interval, random_sets
+from brodmann.evaluate import Evaluation, random_sets
 from brodmann.experiments.cells import Cell, Row, add_holm, cell, change_cell, find, only, units
 from brodmann.experiments.claims import Judged, above, below, unless_at_floor
 from brodmann.experiments.cnl import data_sets
@@ -22,8 +22,18 @@ from brodmann.experiments.cnl.enhanced import (
     tests_of,
     trainings,
 )
+from brodmann.experiments.cnl.own_family import (
+    ALL_ROWS,
+    OWN_MORE,
+    OWN_OTHER,
+    Effect,
+    accuracy_cells,
+    margin_cells,
+)
 from brodmann.experiments.enhancing import (
+    Pairs,
     contrast_cell,
+    margin_beside,
     paired,
     pooled_cell,
     unless_tuning_shows_nothing,
@@ -34,7 +44,8 @@ from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
 ENHANCE, ERASE, NEUTRAL, BASE = "Enhance", "Erase", "Neutral text", "Base"
-ALL_ROWS, OWN_OTHER, OWN = "All", "own family - other families", "own family"
+OWN = "own family"
+MEASURES = ("correct", "margin")
 
 CLAIMS = {
     "tuned_own": "Tuning neurons located on a data set gains more, beyond random neurons, on data "
@@ -42,6 +53,10 @@ CLAIMS = {
     "neurons of GSM8K, with little impact on other data sets).",
     "erased_own": "Erasing them loses more, beyond random neurons, on data sets of their own "
     "family than on those of others.",
+    "tuned_own_margin": "Tuning neurons of its own family raises an example's margin, beyond "
+    "random neurons, more than tuning those of another does, in most comparisons (ours).",
+    "erased_own_margin": "Erasing neurons of its own family lowers it, beyond random neurons, more "
+    "than erasing those of another does, in most comparisons (ours).",
 }
 
 
@@ -56,16 +71,6 @@ class Matrices(Enhanced):
 
     families: Mapping[str, str]
     draws: int
-
-
-@dataclass(frozen=True)
-class _Effect:
-    """What a row's neurons do to a column's data set beyond random ones, example by example."""
-
-    row: str
-    column: str
-    values: Sequence[float]
-    units: Sequence[str]
 
 
 def run(config: Matrices, bench: Workbench) -> Tables:
@@ -85,7 +90,8 @@ def run(config: Matrices, bench: Workbench) -> Tables:
     )
     found, effects = _enhanced(made, base)
     found += _own_gain(made, base, config.families)
-    cells += found + _own_and_other(ENHANCE, config.families, effects)
+    cells += found + accuracy_cells(ENHANCE, config.families, effects)
+    cells += margin_cells(ENHANCE, config.families, effects, sign=1)
     sets = located_sets(config, bench, config.sigmas[0])
     erasures = {
         (row, column): erase_and_compare(bench, neurons, test, draws=config.draws, seed=config.seed)
@@ -94,7 +100,8 @@ def run(config: Matrices, bench: Workbench) -> Tables:
         for column, test in tests.items()
     }
     found, effects = _erased(erasures, sets)
-    cells += found + _own_and_other(ERASE, config.families, effects)
+    cells += found + accuracy_cells(ERASE, config.families, effects)
+    cells += margin_cells(ERASE, config.families, effects, sign=-1)
     cells += _missing(cells, sets, tests)
     cells += [one for row in sets for one in _neutral(config, bench, row, sets[row])]
     tuned = [
@@ -107,9 +114,9 @@ def run(config: Matrices, bench: Workbench) -> Tables:
 
 def _enhanced(
     made: Sequence[Trained], base: Mapping[str, Evaluation]
-) -> tuple[list[Row], list[_Effect]]:
+) -> tuple[list[Row], list[Effect]]:
     by = {(one.row, one.data): one.answers for one in made}
-    cells, effects = list[Row](), list[_Effect]()
+    cells, effects = list[Row](), list[Effect]()
     for (row, data), answers in by.items():
         name = data if row == LOCATED else f"{data} (random)"
         more = {} if row == LOCATED else {"extra": True}
@@ -118,18 +125,21 @@ def _enhanced(
             if row != LOCATED:
                 continue
             pairs = paired(by[RANDOM, data][column], runs)
-            values = [
-                after - before
-                for one, other in pairs
-                for before, after in zip(
-                    one.column("correct"), other.column("correct"), strict=True
-                )
-            ]
-            effects.append(
-                _Effect(data, column, values, [u for one, _ in pairs for u in units(one)])
-            )
+            beyond = f"{data} - random"
+            cells.append(contrast_cell(ENHANCE, beyond, column, pairs, extra=True))
+            correct, margin = (_changes(pairs, measure) for measure in MEASURES)
+            names = [unit for one, _ in pairs for unit in units(one)]
+            effects.append(Effect(data, column, correct, margin, names))
     _adjust(cells)
     return cells, effects
+
+
+def _changes(pairs: Pairs, measure: str) -> list[float]:
+    return [
+        after - before
+        for one, other in pairs
+        for before, after in zip(one.column(measure), other.column(measure), strict=True)
+    ]
 
 
 def _own_gain(
@@ -149,15 +159,15 @@ def _own_gain(
 
 def _erased(
     erasures: Mapping[tuple[str, str], Erasure], sets: Mapping[str, NeuronSet]
-) -> tuple[list[Row], list[_Effect]]:
-    cells, effects = list[Row](), list[_Effect]()
+) -> tuple[list[Row], list[Effect]]:
+    cells, effects = list[Row](), list[Effect]()
     for (row, column), one in erasures.items():
         standing = one.standing()
         about = {"neurons": len(sets[row]), "draws": standing.draws, "rank": standing.rank}
         pairs = [(one.base, one.located)]
         cells.append(contrast_cell(ERASE, row, column, pairs, **about))
-        beyond = beyond_random([one])
-        if beyond is None:
+        beyond, in_margin = (beyond_random([one], measure) for measure in MEASURES)
+        if beyond is None or in_margin is None:
             continue
         changes = one.random_changes()
         mean = sum(changes) / len(changes)
@@ -165,47 +175,23 @@ def _erased(
         name = f"{row} (random)"
         cells.append(cell(ERASE, name, column, mean, unit="change", n=one.base.n, **told))
         name = f"{row} - random"
-        cells.append(change_cell(ERASE, name, column, beyond, draws=len(changes), extra=True))
-        both = zip(one.random_mean(), one.located.column("correct"), strict=True)
-        effects.append(_Effect(row, column, [b - a for a, b in both], units(one.base)))
+        told = margin_beside(in_margin) | {"draws": len(changes), "extra": True}
+        cells.append(change_cell(ERASE, name, column, beyond, **told))
+        correct, margin = (_beyond(one, measure) for measure in MEASURES)
+        effects.append(Effect(row, column, correct, margin, units(one.base)))
     _adjust(cells)
     return cells, effects
+
+
+def _beyond(erased: Erasure, measure: str) -> list[float]:
+    """What the located set changes beyond the mean of random ones, for each example."""
+    both = zip(erased.random_mean(measure), erased.located.column(measure), strict=True)
+    return [located - random for random, located in both]
 
 
 def _adjust(cells: Sequence[Row]) -> None:
     """Holm's p over the matrix, without our own rows."""
     add_holm([one for one in cells if not one.get("extra")])
-
-
-def _own_and_other(
-    block: str, families: Mapping[str, str], effects: Sequence[_Effect]
-) -> list[Row]:
-    """Compare a row's own family with the others, for each row and over all."""
-    rows = dict.fromkeys(one.row for one in effects)
-    cells = []
-    for row in (*rows, ALL_ROWS):
-        wanted = [one for one in effects if row in (one.row, ALL_ROWS)]
-        own = [one for one in wanted if families[one.row] == families[one.column]]
-        other = [one for one in wanted if families[one.row] != families[one.column]]
-        if own and other:
-            cells.append(_difference_cell(block, row, own, other))
-    return cells
-
-
-def _difference_cell(block: str, row: str, own: Sequence[_Effect], other: Sequence[_Effect]) -> Row:
-    """Return the difference of two means; an example of both is drawn for both together."""
-    values = [value for one in own for value in one.values]
-    others = [value for one in other for value in one.values]
-    groups = [unit for one in (*own, *other) for unit in one.units]
-    half = bootstrap_interval(
-        [*values, *(-value for value in others)],
-        groups=groups,
-        parts=[True] * len(values) + [False] * len(others),
-    )  # of the mean of own and minus other: half their difference
-    a, b = fmean(values), fmean(others)
-    told = {"unit": "change", "own": a, "other": b, "extra": True}
-    n = len(set(groups))
-    return cell(block, row, OWN_OTHER, a - b, low=2 * half[0], high=2 * half[1], n=n, **told)
 
 
 def _missing(
@@ -228,19 +214,21 @@ def _neutral(config: Matrices, bench: Workbench, row: str, neurons: NeuronSet) -
     drawn = [
         bench.neutral(one)["kl"] for one in random_sets(neurons, config.draws, seed=config.seed)
     ]
-    told = {"worst_random": max(drawn, default=None), "draws": len(drawn), "extra": True}
+    worst = None if None in drawn else max(drawn, default=None)
+    told = {"worst_random": worst, "draws": len(drawn), "extra": True}
     kl = bench.neutral(neurons)["kl"]
     return [cell(NEUTRAL, row, "KL", kl, unit="nats", neurons=len(neurons), **told)]
 
 
 def judge(tables: Mapping[str, Sequence[Cell]], config: Matrices) -> list[Judged]:
-    """Judge by own family minus other families, over all rows."""
+    """Judge by own family minus other families, and by whose sets change margins more."""
     cells = tables["cells"]
     because = "Change of accuracy beyond random neurons, own family minus others"
-    found = {
-        block: only(cells, block=block, row=ALL_ROWS, column=OWN_OTHER)
-        for block in (ENHANCE, ERASE)
-    }
+    share = "Share of comparisons that sets of the own family win, by margin beyond random neurons"
+    found, margins = (
+        {block: only(cells, block=block, row=ALL_ROWS, column=column) for block in (ENHANCE, ERASE)}
+        for column in (OWN_OTHER, OWN_MORE)
+    )
     base = find(cells, block=BASE)
     return [
         unless_tuning_shows_nothing(
@@ -249,6 +237,8 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Matrices) -> list[Judged
             only(cells, block=ENHANCE, row=ALL_ROWS, column=OWN),
         ),
         unless_at_floor(below("erased_own", found[ERASE], 0, because), base),
+        above("tuned_own_margin", margins[ENHANCE], 0.5, share),
+        above("erased_own_margin", margins[ERASE], 0.5, share),
     ]
 
 

@@ -7,7 +7,7 @@ cnl-table-3; sets made of whole layers stand beside as many neurons drawn from a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from brodmann.evaluate import Difference, paired_difference
 from brodmann.experiments.cells import (
@@ -67,7 +67,8 @@ def run(config: Figure8, bench: Workbench) -> Tables:
         cells.append(accuracy_cell(ACCURACY, "Base", column, bench.answers(test), extra=True))
         for name, one in located.items():
             cells += _erased(config, bench, name, one, column, test)
-    add_holm([one for one in cells if one["block"] == BEYOND])
+    for block in (CHANGE, BEYOND):
+        add_holm([one for one in cells if one["block"] == block])
     return {"cells": cells, "facts": fact_rows(sample)}
 
 
@@ -113,7 +114,11 @@ def _with_data(config: MethodConfig, data: Mapping[str, str], items: int) -> Fig
 
 PRESETS = {
     "smoke": _with_data(SMOKE, {"Emotion": data_sets.SMOKE["Emotion"]}, 2),
-    "cpu": _with_data(CPU, {name: data_sets.CPU[name] for name in ("GoEmotions", "TweetEval")}, 16),
+    "cpu": _with_data(
+        replace(CPU, n_facts=8, circuits=8),
+        {name: data_sets.CPU[name] for name in ("GoEmotions", "TweetEval")},
+        16,
+    ),
     "paper": _with_data(PAPER, data_sets.PAPER, 1000),
 }
 """``cpu`` has data with closed answers: a wrong answer to GSM8K is 256 tokens long."""

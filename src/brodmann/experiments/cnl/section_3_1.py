@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from brodmann.data import Fact
 from brodmann.errors import InputError
 from brodmann.experiments.cells import Cell, Row, cell
+from brodmann.experiments.check_values import check_share
 from brodmann.experiments.claims import Judged
 from brodmann.experiments.cnl.alike import Universe
 from brodmann.experiments.cnl.fact_pairs import Asked, claims_about, judged_pairs, pair_cells
-from brodmann.experiments.cnl.fact_sample import FactConfig, FactSample, check_share, chosen_facts
+from brodmann.experiments.cnl.fact_sample import FactConfig, FactSample, chosen_facts
 from brodmann.experiments.cnl.fact_sets import circuit_edges, kn_sets, strongest, traced_effects
 from brodmann.experiments.cnl.own_sets import neuron_universe
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables

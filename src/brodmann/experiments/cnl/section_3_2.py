@@ -15,10 +15,16 @@ from typing import Any
 from brodmann.errors import InputError
 from brodmann.evaluate import bootstrap_interval, paired_difference, permutation_p
 from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
+from brodmann.experiments.check_values import check_share
 from brodmann.experiments.claims import Judged, above, below
 from brodmann.experiments.cnl.fact_effects import FACTORS, effect_rows
 from brodmann.experiments.cnl.fact_recall import RECALL, recall_cells
-from brodmann.experiments.cnl.fact_sample import FactConfig, FactSample, check_share, chosen_facts
+from brodmann.experiments.cnl.fact_sample import (
+    FactConfig,
+    FactSample,
+    chosen_facts,
+    relation_by_relation,
+)
 from brodmann.experiments.cnl.fact_sets import by_fact, kn_sets, refined
 from brodmann.experiments.cnl.own_sets import set_of
 from brodmann.experiments.cnl.section_3_1 import MODELS, fact_rows
@@ -63,7 +69,7 @@ class Section32(FactConfig):
         p: share of a fact's prompts that a neuron has to pass in.
         draws: random sets beside each located one.
         norm_draws: random sets matched by activation norm besides.
-        circuits: of how many facts, the first, circuits are made.
+        circuits: of how many facts circuits are made; they are of as many relations as there are.
         edges: of a circuit, as a share of the model's.
         circuit_scores: by which scores the edges are taken, "eap-ig" and "eap". The claims are
             about the first; the second says better what removing a single edge does
@@ -212,7 +218,7 @@ def _changes(block: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _recall(config: Section32, bench: Workbench, sample: FactSample) -> list[Row]:
-    facts = sample.facts[: config.circuits]
+    facts = relation_by_relation(sample.facts)[: config.circuits]
     cells = []
     for scores, (block, ablation) in product(config.circuit_scores, RECALLS.items()):
         steps = None if scores == "eap" else config.circuit_steps

@@ -14,6 +14,7 @@ from brodmann.experiments.cells import (
     Cell,
     Row,
     accuracy_cell,
+    add_holm,
     average_cell,
     cell,
     change_cell,
@@ -21,11 +22,17 @@ from brodmann.experiments.cells import (
     only,
     units,
 )
+from brodmann.experiments.check_values import check_least
 from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.cnl import data_sets
 from brodmann.experiments.cnl.everywhere import below_everywhere
 from brodmann.experiments.cnl.halves import LocateConfig, locate_halves, located_rows
-from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare
+from brodmann.experiments.erasing import (
+    Erasure,
+    beyond_random,
+    erase_and_compare,
+    standing_of_mean,
+)
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
@@ -61,6 +68,10 @@ class Table3(LocateConfig):
     draws: int = 20
     norm_draws: int = 20
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, draws=1, norm_draws=0)
+
 
 def run(config: Table3, bench: Workbench) -> Tables:
     """Erase what was located on each data set, and let the model answer its test items."""
@@ -82,6 +93,7 @@ def run(config: Table3, bench: Workbench) -> Tables:
             )
             cells += _of_data_set(block, name, erasures[name], len(neurons))
             cells += _neutral(block, name, neurons, config, bench)
+        add_holm([one for one in cells if (one["block"], one["row"]) == (MARGIN + block, BEYOND)])
         cells += _average(block, erasures)
         by_sigma.append(erasures)
     cells += _dose(by_sigma[0], by_sigma[-1])
@@ -178,6 +190,9 @@ def _average(block: str, erasures: Mapping[str, Erasure]) -> list[Row]:
             others[BEYOND_NORM] = [one.beside_norm.random_mean(measure) for one in found]
         for row, other in others.items():
             cells.append(_mean_cell(place, row, _minus(located, other), found, unit, extra=True))
+            if row == BEYOND:
+                stands = standing_of_mean(found, measure)
+                cells[-1] |= {"rank": stands.rank, "draws": stands.draws}
     return cells
 
 
@@ -238,8 +253,10 @@ def _neutral(
     place, about = f"{NEUTRAL}, {block}", {"unit": "nats", "extra": True, "neurons": len(neurons)}
     cells = [cell(place, "Located", name, located["kl"], perplexity_ratio=_ratio(located), **about)]
     if drawn:
-        cells.append(cell(place, "Random", name, sum(one["kl"] for one in drawn) / len(drawn),
-                          worst=max(one["kl"] for one in drawn), draws=len(drawn),
+        kls = [one["kl"] for one in drawn]
+        is_finite = None not in kls
+        cells.append(cell(place, "Random", name, sum(kls) / len(kls) if is_finite else None,
+                          worst=max(kls) if is_finite else None, draws=len(drawn),
                           **about))  # fmt: skip
     return cells
 
@@ -255,6 +272,8 @@ def _told_of_neutral(cells: Sequence[Cell]) -> str:
     random = [one for one in cells if one["block"].startswith(NEUTRAL) and one["row"] == "Random"]
     if not located or not random:
         return "Neutral text was not measured."
+    if None in [one["value"] for one in (*located, *random)]:
+        return "Neutral text suffers beyond measure: some KL is infinite."
     most, least = (pick(one["value"] for one in located) for pick in (max, min))
     return (
         f"Neutral text suffers, too: KL {least:.2f} to {most:.2f} nats by located sets, at most "

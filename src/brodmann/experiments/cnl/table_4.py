@@ -13,7 +13,7 @@ from typing import Any
 
 from brodmann.data import Fact
 from brodmann.evaluate import random_sets
-from brodmann.experiments.cells import Cell, Row, cell, change_cell, only
+from brodmann.experiments.cells import Cell, Row, add_holm, cell, change_cell, only
 from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.cnl.agreement import known
 from brodmann.experiments.cnl.alike import Rate, Universe, alike
@@ -67,10 +67,12 @@ def run(config: MethodConfig, bench: Workbench) -> Tables:
     for name, one in located.items():
         cells += _agreement(name, one, paraphrases.get(name))
         cells += _size(name, one, bench, sample.facts)
-        cells += _ipp(name, one, effects.get(name))
+        cells += _ipp(name, one, effects.get(name), sample.facts)
         cells += _neutral(bench, name, one, config.seed)
-    cells += [_equal_ipp(name, cut[name], harm) for name, harm in equal.items()]
-    cells += _contrasts(paraphrases, effects, equal)
+    cells += [_equal_ipp(name, cut[name], harm, sample.facts) for name, harm in equal.items()]
+    cells += _contrasts(paraphrases, effects, equal, sample.facts)
+    for column in ("IPP", IPP):
+        add_holm([one for one in cells if (one["block"], one["column"]) == (BLOCK, column)])
     return {"cells": cells, "facts": fact_rows(sample)}
 
 
@@ -107,7 +109,7 @@ def _paraphrases(config: MethodConfig, bench: Workbench, facts: Sequence[Fact]) 
 
     def rate(asked: Sequence[Fact], sets: Sequence[frozenset[int]], universe: Universe) -> Rate:
         those = Asked(asked)
-        return alike(sets, universe, those.units, seed=config.seed).rate(those.kinds[FACT])
+        return alike(sets, universe, those.relations, seed=config.seed).rate(those.kinds[FACT])
 
     return {
         "KN": rate(facts, kn_sets(bench, facts, steps=config.steps, t=config.t), neurons),
@@ -151,15 +153,17 @@ def _size(name: str, one: Located, bench: Workbench, facts: Sequence[Fact]) -> l
     ]
 
 
-def _ipp(name: str, one: Located, effects: Mapping[str, Any] | None) -> list[Row]:
+def _ipp(
+    name: str, one: Located, effects: Mapping[str, Any] | None, facts: Sequence[Fact]
+) -> list[Row]:
     """The harm of erasing a set, minus that of the most harmful random set."""
     more = _mark(name)
     if effects is None:
         return [cell(BLOCK, name, "IPP", None, unit="change", neurons=0, **more)]
     draws = {"draws": len(effects["random"]), "match": one.match}
     return [
-        change_cell(BLOCK, name, "IPP", beyond_worst(effects, "greedy"), **draws, **more),
-        change_cell(BLOCK, name, IPP, beyond_worst(effects, "logprob"), "nats",
+        change_cell(BLOCK, name, "IPP", beyond_worst(effects, "greedy", facts), **draws, **more),
+        change_cell(BLOCK, name, IPP, beyond_worst(effects, "logprob", facts), "nats",
                     extra=True, **draws),
     ]  # fmt: skip
 
@@ -173,8 +177,8 @@ def _neutral(bench: Workbench, name: str, one: Located, seed: int) -> list[Row]:
     return [cell(BLOCK, name, "KL of neutral text", kl, unit="nats", random=random, extra=True)]
 
 
-def _equal_ipp(name: str, one: Located, harm: Mapping[str, Any]) -> Row:
-    change = beyond_worst(harm, "logprob")
+def _equal_ipp(name: str, one: Located, harm: Mapping[str, Any], facts: Sequence[Fact]) -> Row:
+    change = beyond_worst(harm, "logprob", facts)
     about = {"neurons": len(one.whole), "draws": len(harm["random"]), "match": one.match}
     return change_cell(BLOCK, name, EQUAL, change, "nats", extra=True, **about)
 
@@ -183,12 +187,13 @@ def _contrasts(
     paraphrases: Mapping[str, Rate],
     effects: Mapping[str, Mapping[str, Any]],
     equal: Mapping[str, Mapping[str, Any]],
+    facts: Sequence[Fact],
 ) -> list[Row]:
     rate = paraphrases["CNL"] - paraphrases["KN"]
     cells = [rate.cell(CONTRASTS, "difference", "overlap of paraphrases", extra=True)]
     for column, harm in ((IPP, effects), (EQUAL, equal)):
         if "KN" in harm and "CNL" in harm:
-            change = more_harm(harm["CNL"], harm["KN"], "logprob")
+            change = more_harm(harm["CNL"], harm["KN"], "logprob", facts)
             cells.append(change_cell(CONTRASTS, "difference", column, change, "nats", extra=True))
     return cells
 
@@ -215,9 +220,9 @@ SMOKE = MethodConfig(
 )
 CPU = MethodConfig(
     facts="known_1000",
-    n_facts=8,
+    n_facts=12,
     traced=4,
-    circuits=8,
+    circuits=12,
     steps=5,
     draws=3,
     edges=0.07,

@@ -14,7 +14,12 @@ from brodmann.experiments.cells import (
     units,
 )
 from brodmann.experiments.enhancing import pooled_cell
-from brodmann.experiments.erasing import Erasure, beyond_random, erase_and_compare, standing
+from brodmann.experiments.erasing import (
+    Erasure,
+    beyond_random,
+    erase_and_compare,
+    standing_of_mean,
+)
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
@@ -131,11 +136,7 @@ def _random_cell(
 
 
 def _standing(erasures: Sequence[Erasure]) -> Row:
-    """Where the located sets' mean harm stands among that of the random sets, draw by draw."""
-    harms = zip(*(one.random_changes() for one in erasures), strict=True)
-    random = [-sum(together) / len(together) for together in harms]
-    own = -sum(one.change().mean for one in erasures) / len(erasures)
-    found = standing(own, random)
+    found = standing_of_mean(erasures)
     return {"rank": found.rank, "draws": found.draws, "p": found.p}
 
 

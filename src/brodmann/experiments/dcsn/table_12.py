@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from brodmann.errors import InputError
 from brodmann.evaluate import Evaluation
 from brodmann.experiments.cells import (
     AVERAGE,
@@ -58,6 +59,14 @@ class SigmaSweep(EnhanceErase):
     """
 
     sigmas: tuple[int | float, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sigma not in self.sigmas:
+            raise InputError(
+                f"Expected sigma among the sigmas {list(self.sigmas)}, for it is compared with the "
+                f"others; got {self.sigma:g}. Write --set sigmas with it, too."
+            )
 
 
 def run(config: SigmaSweep, bench: Workbench) -> Tables:

@@ -19,7 +19,15 @@ from brodmann.experiments.cells import (
     find,
     only,
 )
-from brodmann.experiments.claims import Judged, above, below, unless_at_floor
+from brodmann.experiments.check_values import check_among, check_least, check_share
+from brodmann.experiments.claims import (
+    Judged,
+    above,
+    below,
+    unless_at_floor,
+    unless_random_sets_do_it_too,
+)
+from brodmann.experiments.dcsn.erased_operators import LOCATED as ERASED
 from brodmann.experiments.dcsn.erased_operators import erasure_cells, neutral_cells
 from brodmann.experiments.enhancing import (
     METHODS,
@@ -70,6 +78,12 @@ class EnhanceErase:
     draws: int = 20
     norm_draws: int = 5
     neutral_draws: int = 3
+
+    def __post_init__(self) -> None:
+        check_among("block", self.blocks, (ENHANCE, ERASE))
+        check_among("operator", self.operators, OPERATORS)
+        check_least(self, n_located=1, n_test=1, draws=1, norm_draws=0, neutral_draws=0)
+        check_share("fraction", self.fraction)
 
     def spec(self, operator: str) -> str:
         """Return the data spec of an operator."""
@@ -218,6 +232,8 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: EnhanceErase) -> list[Ju
     if ERASE in config.blocks:
         found = only(cells, block=ERASE, row=BEYOND_RANDOM, column=AVERAGE)
         told = below("harmful", found, 0, "What erasing does beyond random sets, over all examples")
+        place = only(cells, block=ERASE, row=ERASED, column=AVERAGE)
+        told = unless_random_sets_do_it_too(told, place)
         base = [one for one in find(cells, block=ERASE, row=ORIGINAL) if one["column"] != AVERAGE]
         judged.append(unless_at_floor(told, base))
     return judged

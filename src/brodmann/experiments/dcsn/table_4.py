@@ -25,11 +25,19 @@ from brodmann.experiments.cells import (
     Cell,
     Row,
     accuracy_cell,
+    add_holm,
     cell,
     find,
     only,
 )
-from brodmann.experiments.claims import Judged, above, below, unless_at_floor
+from brodmann.experiments.check_values import check_least
+from brodmann.experiments.claims import (
+    Judged,
+    above,
+    below,
+    unless_at_floor,
+    unless_random_sets_do_it_too,
+)
 from brodmann.experiments.dcsn.erased_operators import (
     BASE,
     LOCATED,
@@ -84,6 +92,9 @@ class Table4Config:
     norm_draws: int
     neutral_draws: int
 
+    def __post_init__(self) -> None:
+        check_least(self, items=1, answered=1, draws=1, norm_draws=0, neutral_draws=0)
+
 
 def run(config: Table4Config, bench: Workbench) -> Tables:
     """Look forward, and verify in reverse."""
@@ -103,6 +114,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Table4Config) -> list[Ju
 
     base = [one for one in find(cells, block="Reverse", row=BASE) if one["column"] != AVERAGE]
     beyond = found("Reverse", f"{LOCATED} - {RANDOM}")
+    reverse = below("reverse", beyond, 0.0, "Own sets' harm less random sets'")
     return [
         above("activated", found("Forward", ALL), 0.8, "Mean activation ratio"),
         above(
@@ -123,7 +135,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Table4Config) -> list[Ju
             0.0,
             "Contrastive sets: own operators' less the others', 2-OP and 3-OP",
         ),
-        unless_at_floor(below("reverse", beyond, 0.0, "Own sets' harm less random sets'"), base),
+        unless_at_floor(unless_random_sets_do_it_too(reverse, found("Reverse", LOCATED)), base),
     ]
 
 
@@ -145,6 +157,7 @@ def _reverse_cells(
             continue
         erasures.append(_all_parts(known))
         cells += cells_of_one(erasures[-1], "Reverse", column, "", {})
+    add_holm([one for one in cells if one["row"] == LOCATED and one.get("p") is not None])
     cells.append(pooled_cell("Reverse", BASE, AVERAGE, bases))
     if len(erasures) < len(PARTS):
         return cells + [_nothing(row, AVERAGE) for row in (RANDOM, LOCATED)]

@@ -21,7 +21,13 @@ from brodmann.experiments.cells import (
     find,
     only,
 )
-from brodmann.experiments.claims import Judged, below, unless_at_floor
+from brodmann.experiments.check_values import check_least
+from brodmann.experiments.claims import (
+    Judged,
+    below,
+    unless_at_floor,
+    unless_random_sets_do_it_too,
+)
 from brodmann.experiments.dcsn.erased_operators import neutral_cells
 from brodmann.experiments.dcsn.operator_sets import (
     CPU,
@@ -75,6 +81,10 @@ class Table5Config:
     doses: tuple[float, ...]
     dose_draws: int
 
+    def __post_init__(self) -> None:
+        check_least(self, items=1, draws=1, other_draws=1, norm_draws=0, neutral_draws=0)
+        check_least(self, dose_draws=1)
+
     def test(self, operator: str) -> Sample:
         """Return what of an operator is to be answered."""
         return Sample(spec_of(operator, self.test_options), "test", self.items, self.locating.seed)
@@ -123,7 +133,10 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Table5Config) -> list[Ju
                 "Change of + when the set of - goes, less that when those of * and / go",
             ),
             below(f"{name}specific", found(ALL, OWN_OTHERS), 0.0, "Own set, less the others'"),
-            below(f"{name}relevant", found(ALL, OWN_RANDOM), 0.0, "Own set, less random sets"),
+            unless_random_sets_do_it_too(
+                below(f"{name}relevant", found(ALL, OWN_RANDOM), 0.0, "Own set, less random sets"),
+                found(ALL, OWN_RANDOM),
+            ),
         ]
     plus = find(base, column="+")
     return [unless_at_floor(one, plus if one[0].endswith("inverse") else base) for one in judged]

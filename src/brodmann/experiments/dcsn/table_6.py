@@ -12,7 +12,7 @@ from operator import or_
 from typing import Any
 
 from brodmann.evaluate import Evaluation
-from brodmann.experiments.cells import AVERAGE, Cell, Row, cell, only
+from brodmann.experiments.cells import AVERAGE, Cell, Row, add_holm, cell, only
 from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.code_sets import measurable
 from brodmann.experiments.enhancing import (
@@ -89,6 +89,7 @@ def run(config: FitAndCarryOver, bench: Workbench) -> Tables:
                 row = f"{LOCATED} - {name}"
                 cells.append(contrast_cell(block.name, row, column, pairs, extra=True))
                 pooled.setdefault((row, column), []).extend(pairs)
+    add_holm([one for one in cells if one.get("p") is not None])
     cells += [
         contrast_cell(POOLED, row, column, pairs, extra=True)
         for (row, column), pairs in pooled.items()

@@ -177,28 +177,38 @@ def _mean_cell(place: tuple[str, str, str], rows: Sequence[Row], extra: Mapping[
     known = [row for row in rows if row["value"] is not None]
     if not known:
         return {**cell(*place, None, unit="share", neurons=0), **extra}
-    values = [row["value"] for row in known]
-    low, high = bootstrap_interval(values)
+    values, pairs = [row["value"] for row in known], _pairs_of(known)
+    low, high = bootstrap_interval(values, groups=pairs)
     chances = [row["chance_layer_matched"] for row in known]
     told = {
         "chance_layer_matched": sum(chances) / len(chances),
         "neurons": sum(row["neurons"] for row in known) / len(known),
     }
     mean = sum(values) / len(values)
-    found = cell(*place, mean, low=low, high=high, unit="share", n=len(known), **told)
+    n = len(set(pairs))
+    found = cell(*place, mean, low=low, high=high, unit="share", n=n, **told)
     return {**found, **extra}
+
+
+def _pairs_of(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """Name the operators that each row compares: their two halves say nothing new of them."""
+    return [(row["task"], row["a"], row["b"]) for row in rows]
 
 
 def _gap_cell(place: tuple[str, str, str], theirs: Sequence[Row], ours: Sequence[Row]) -> Row:
     """Sets of both methods have the same sizes, so that the same rows are known."""
-    pairs = [
-        (one["value"], other["value"])
+    known = [
+        (one, other)
         for one, other in zip(theirs, ours, strict=True)
         if one["value"] is not None and other["value"] is not None
     ]
-    if not pairs:
+    if not known:
         return cell(*place, None, unit="change", extra=True)
-    change = paired_difference([one for one, _ in pairs], [other for _, other in pairs])
+    change = paired_difference(
+        [one["value"] for one, _ in known],
+        [other["value"] for _, other in known],
+        groups=_pairs_of([one for one, _ in known]),
+    )
     return change_cell(*place, change, extra=True) | {"p": None}
 
 

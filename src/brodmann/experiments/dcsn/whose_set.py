@@ -5,7 +5,7 @@ from typing import Any
 
 from brodmann.evaluate import Difference, Evaluation, paired_difference
 from brodmann.experiments.cells import OPERATORS, Row, cell, change_cell, units
-from brodmann.experiments.erasing import Erasure, beyond_random
+from brodmann.experiments.erasing import Erasure, beyond_random, standing_of_mean
 
 INVERSE = {"add": "sub", "sub": "add", "mul": "div", "div": "mul"}
 INVERSE_OTHERS, OWN_OTHERS, OWN_RANDOM = "inverse - other pair", "own - others", "own - random"
@@ -38,6 +38,9 @@ def contrast_cells(erasures: Matrix, block: str) -> list[Row]:
     for column, found in drawn.items():
         change, margin = beyond_random(found), beyond_random(found, "margin")
         cells.append(_difference_cell((block, ALL, column), change, margin))
+        if change is not None:
+            place = standing_of_mean(found)
+            cells[-1] |= {"rank": place.rank, "draws": place.draws}
     return cells
 
 
