@@ -9,6 +9,7 @@ from importlib.resources import files
 import pytest
 
 from brodmann.experiments.catalogue import ELSEWHERE, load_experiments
+from brodmann.experiments.code_sets import LEFT_OUT
 
 QUICK = ("dcsn-figure-2", "--preset", "smoke")
 
@@ -85,7 +86,7 @@ def test_a_result_without_its_programs_is_not_kept_where_these_may_run(brodmann,
     results = tmp_path / "runs" / "tiny-random" / "dcsn-table-6" / "results.json"
     assert brodmann(*words, "--resume", "--allow-code-execution").returncode == 0
     tables = json.loads(results.read_text())
-    note = {"block": "+", "column": "MBPP", "note": "left out: write --allow-code-execution"}
+    note = {"block": "+", "column": "MBPP", "note": LEFT_OUT}
     results.write_text(json.dumps(tables | {"notes": [note]}))
     assert brodmann(*words, "--resume").returncode == 0
     result = brodmann(*words, "--resume", "--allow-code-execution")

@@ -9,6 +9,9 @@ from brodmann.experiments.workbench import Workbench
 RUNS_PROGRAMS = "code"
 """The scorer that runs what the model wrote."""
 
+LEFT_OUT = "left out: it is scored by running programs; write --allow-code-execution"
+"""The note on a test that needs a permission which was not given."""
+
 
 def measurable(
     bench: Workbench, tests: Mapping[str, Sample]
@@ -24,8 +27,7 @@ def measurable(
         name: any(one.meta.get("scorer") == RUNS_PROGRAMS for one in bench.examples(test))
         for name, test in tests.items()
     }
-    note = "left out: it is scored by running programs; write --allow-code-execution"
     return (
         {name: test for name, test in tests.items() if not runs[name]},
-        [{"column": name, "note": note} for name in tests if runs[name]],
+        [{"column": name, "note": LEFT_OUT} for name in tests if runs[name]],
     )

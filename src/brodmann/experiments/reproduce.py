@@ -12,6 +12,7 @@ from typing import Any
 from brodmann.environment import environment, peak_device_memory_bytes, peak_memory_bytes
 from brodmann.errors import InputError, UnknownNameError
 from brodmann.experiments.claims import verdict_rows
+from brodmann.experiments.code_sets import LEFT_OUT
 from brodmann.experiments.experiment import PRESETS, Experiment, Tables
 from brodmann.experiments.override import overridden
 from brodmann.experiments.partial import say
@@ -153,7 +154,8 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
 def _left_out(folder: Path) -> bool:
     """Whether tests were left out of a result because they would have run programs."""
     path = folder / "results.json"
-    return path.exists() and bool(read_json(path).get("notes"))
+    notes = read_json(path).get("notes", ()) if path.exists() else ()
+    return any(row["note"] == LEFT_OUT for row in notes)
 
 
 def _data_now(run: dict[str, Any], config: Any, bench: Workbench) -> list[dict[str, Any]]:

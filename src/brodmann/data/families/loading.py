@@ -232,6 +232,8 @@ def _example(task: TaskSet, item: Item, context: str) -> Example:
         "set": task.name,
         "id": str(item.values["id"]),
     }
+    if item.values.get("origin"):
+        meta["origin"] = str(item.values["origin"])
     if task.tests is not None:
         meta["code"] = frozen(task.tests(item.values, item.where))
     return Example(context + item.prompt, item.answer, item.delimiter, task.choices, meta)

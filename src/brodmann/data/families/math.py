@@ -87,7 +87,7 @@ register(
         files=(Files(table, whole=("MetaMathQA-395K.json", "MetaMathQA*.json*")),),
         folders=("MetaMathQA", "meta_math", "metamathqa"),
         columns={"question": ("query", "question"), "solution": ("response", "answer")},
-        optional={"id": ("id",)},
+        optional={"id": ("id",), "origin": ("original_question",)},
         fields=_metamath,
         template=_QUESTION,
         scorer="number",

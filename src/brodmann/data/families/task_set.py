@@ -79,7 +79,8 @@ class TaskSet:
         files: the layouts of its official release; the first that is found counts.
         folders: names of its folder beside its own name.
         columns: each field and the columns it may stand in; the first that a row has counts.
-        optional: fields that a row may lack (they are then empty text), in the same form.
+        optional: fields that a row may lack (they are then empty text), in the same form. Its
+            ``origin`` is the question of another set that a row was rewritten from.
         fields: makes the texts of the template and the ``answer``.
         template: the prompt, with ``{field}``.
         scorer: how answers are scored.

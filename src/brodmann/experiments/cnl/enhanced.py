@@ -15,6 +15,7 @@ from brodmann.experiments.cnl.halves import LocateConfig, locate_halves
 from brodmann.experiments.code_sets import measurable
 from brodmann.experiments.enhancing import Schedule, Tuned, tune
 from brodmann.experiments.sample import Sample
+from brodmann.experiments.seen import seen_in_training
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
@@ -88,10 +89,15 @@ class Trained:
 
 
 def tests_of(config: Enhanced, bench: Workbench) -> tuple[dict[str, Sample], list[Row]]:
-    """Return what every model answers, and notes on what had to be left out."""
+    """Return what every model answers, and notes on what is left out or was trained on."""
     specs = {**config.data, **config.others}
     wanted = {n: Sample(specs[n], "test", items, config.seed) for n, items in config.items.items()}
-    return measurable(bench, wanted)
+    tests, notes = measurable(bench, wanted)
+    for data, spec in config.data.items():
+        others = {name: test for name, test in tests.items() if name != data}
+        trained = Sample(spec, "train", config.n_train + config.held_out)
+        notes += seen_in_training(bench, trained, others)
+    return tests, notes
 
 
 def located_sets(config: Enhanced, bench: Workbench, sigma: int | float) -> dict[str, NeuronSet]:

@@ -27,6 +27,7 @@ from brodmann.experiments.enhancing import (
 )
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
+from brodmann.experiments.seen import seen_in_training
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
@@ -80,7 +81,12 @@ def run(config: FitAndCarryOver, bench: Workbench) -> Tables:
         wanted = {block.name: block.fit, **block.others}
         samples = {name: Sample(spec, "test", config.n_test) for name, spec in wanted.items()}
         tests, left_out = measurable(bench, samples)
-        notes += [{"block": block.name, **note} for note in left_out]
+        seen = seen_in_training(
+            bench,
+            Sample(block.fit, "train", config.schedule.n_train + config.schedule.held_out),
+            {name: test for name, test in tests.items() if name != block.name},
+        )
+        notes += [{"block": block.name, **note} for note in (*left_out, *seen)]
         neurons = _located(config, block, bench)
         answers, found = _answers(config, block, bench, neurons, tests)
         cells += found
