@@ -1,14 +1,14 @@
 """`brodmann data`: what a data spec means; its rows in a file; which sets there are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from brodmann.cli import options
 
 if TYPE_CHECKING:
-    from brodmann.data import Description
+    from brodmann.data import Description, Example
 
 COLUMNS = ("split", "rows", "expressions", "answers", "scorer", "chance", "majority", "operators")
 
@@ -39,10 +39,18 @@ def data_command(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the examples to this JSONL file.")
     ] = None,
+    check_gold: Annotated[
+        bool,
+        typer.Option("--check-gold", help="Run the tests of programs on the set's own answers."),
+    ] = False,
+    allow_code_execution: options.AllowCodeExecution = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what a data spec means: counts and samples. With --out, write its examples."""
+    """Show what a data spec means: counts and samples. With --out, write its examples.
+
+    With --check-gold, say which of its own answers pass their tests: the others cannot be scored.
+    """
     if spec is None:
         _list_sets(out, as_json)
         return
@@ -56,6 +64,11 @@ def data_command(
         write_examples(out, load_examples(parsed, limit=limit, seed=seed), overwrite)
         note(f"wrote {out}")
     description = describe(parsed, limit=limit, seed=seed, samples=samples)
+    gold = (
+        _gold(load_examples(parsed, limit=limit, seed=seed), allow_code_execution)
+        if check_gold
+        else None
+    )
     if as_json:
         print_json(
             {
@@ -63,9 +76,37 @@ def data_command(
                 "splits": description.splits,
                 "samples": description.samples,
             }
+            | ({} if gold is None else {"gold": gold})
         )
     else:
         _print(description)
+        _print_gold(gold or [])
+
+
+def _gold(examples: "list[Example]", allowed: bool) -> list[dict[str, Any]]:
+    """Run the tests of all examples that have some on their own answers."""
+    from brodmann.errors import InputError
+    from brodmann.evaluate.code import check_may_run, gold_rows
+
+    tested = [example for example in examples if "code" in example.meta]
+    if not tested:
+        raise InputError(
+            "Expected examples with tests for --check-gold; these have none. Write it with a set "
+            "whose scorer is code: humaneval, mbpp, apps."
+        )
+    check_may_run(tested, allowed)
+    return gold_rows(tested)
+
+
+def _print_gold(rows: list[dict[str, Any]]) -> None:
+    from brodmann.cli.output import print_table, print_text
+
+    if rows:
+        passed = sum(row["gold_passes"] for row in rows)
+        print_text(f"{passed} of {len(rows)} of the set's own answers pass their tests.")
+    failed = [row for row in rows if not row["gold_passes"]]
+    if failed:
+        print_table(failed, columns=("index", "status", "stderr"), title="Those that do not")
 
 
 def _list_sets(out: Path | None, as_json: bool) -> None:
