@@ -132,7 +132,7 @@ def neuron_map(folder):
         for shift, data in enumerate(("GSM8K", "Emotion", "Code25K"))
         for layer in range(8)
     ]
-    return save(folder, "cnl-figure-4", [], tables={"neurons": rows})
+    return save(folder, "cnl-figure-4", [], tables={"neurons": rows}, config={"neighbours": 60})
 
 
 def edits(folder):

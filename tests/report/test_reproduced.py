@@ -63,6 +63,7 @@ def test_pictures_have_a_panel_for_each_part_of_the_paper(made):
     assert axes_of(made, "sweep") == 2 * 5, "Forward has five rows; two of Reverse are empty"
     assert axes_of(made, "bars") == axes_of(made, "curves") == axes_of(made, "matrix") == 1
     assert axes_of(made, "map") == 4 + 3, "and a bar of colours for each of three"
+    assert "the largest absolute value among 60 neighbouring neurons" in text(made, "map")
 
 
 def test_traced_layers_are_marked_with_their_facts(made):
