@@ -17,7 +17,7 @@ from brodmann.experiments.experiment import PRESETS, Experiment, Tables
 from brodmann.experiments.override import overridden
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
-from brodmann.experiments.workbench import Workbench, settings_of
+from brodmann.experiments.workbench import RESULTS_VERSION, Workbench
 from brodmann.storage import check_new_folder, new_folder, plain, read_json, write_json, write_rows
 
 CACHE = "cache"
@@ -66,7 +66,7 @@ def reproduce(
     say(f"{experiment.id} on {bench.name}, preset {preset}: {experiment.title}")
     tables = experiment.run(config, bench)
     tables["verdict"] = verdict_rows(experiment.judge(tables, config), experiment.claims)
-    about = _about(experiment, preset, config) | settings_of(bench)
+    about = _about(experiment, preset, config) | _settings_of(bench)
     about |= {"changes": list(changes), "command": _command(experiment, preset, changes, bench)}
     about["data"] = _data(bench)
     about["wall_seconds"] = round(time.perf_counter() - start, 2)
@@ -125,6 +125,24 @@ def _about(experiment: Experiment, preset: str, config: Any) -> dict[str, Any]:
     }
 
 
+def _settings_of(bench: Workbench) -> dict[str, Any]:
+    """What a result's provenance says of the model."""
+    model = bench.model
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "reads": bench.reads,
+        "version": RESULTS_VERSION,
+        "architecture": model.architecture.name,
+        "quantisation": model.quantisation,
+        "layers": model.n_layers,
+        "neurons": model.n_neurons_total,
+        "parameters": sum(parameter.numel() for parameter in model.hf.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+    }
+
+
 def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbench) -> None:
     """Refuse to pass off one result as another: other values, another model, other data."""
     run = read_json(folder / "run.json")
@@ -132,7 +150,7 @@ def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbe
         "experiment": experiment.id,
         "config": plain(asdict(config)),
     }
-    settings = settings_of(bench)
+    settings = _settings_of(bench)
     wanted |= {name: settings[name] for name in ("fingerprint", "reads", "dtype", "version")}
     other = [name for name, value in wanted.items() if run.get(name) != value]
     if not other and _data_now(run, config, bench) != run["data"]:

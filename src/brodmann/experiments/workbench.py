@@ -20,6 +20,7 @@ from brodmann.data.registry import DATASETS
 from brodmann.errors import InputError
 from brodmann.evaluate import Evaluation, collateral, evaluate, neutral_texts, read_neutral
 from brodmann.evaluate.collateral import Neutral
+from brodmann.experiments.examples_digest import examples_digest, judged_by
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.training import Training, pairs_digest
@@ -99,7 +100,7 @@ class Workbench:
             self._examples[sample] = load_examples(spec, sample.split, sample.limit, sample.seed)
         found = self._examples[sample]
         if sample not in self.used:
-            self.used[sample] = examples_digest(found, _judged_by(self._placed(sample.spec), found))
+            self.used[sample] = examples_digest(found, judged_by(self._placed(sample.spec), found))
         return found
 
     def facts(self, name: str) -> list[Fact]:
@@ -277,51 +278,9 @@ class Workbench:
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _judged_by(spec: DataSpec, examples: Sequence[Example]) -> Any:
-    """What scores examples, where that does not follow from the name of their data set.
-
-    Of a file it is guessed from all of its rows, or stands in them.
-    """
-    if "scorer" in spec.options or spec.kind == "named":
-        return spec.options.get("scorer")
-    return [[e.meta.get("scorer"), e.meta.get("expression")] for e in examples]
-
-
-def examples_digest(examples: Sequence[Example], scorer: Any = None) -> str:
-    """Return a digest of what the model reads of examples, and what it is judged by, for keys.
-
-    Args:
-        examples: them, with the tests of their programs.
-        scorer: what scores them, in JSON types; None where it follows from the data.
-    """
-    texts: list[Any] = [[e.prompt, e.delimiter, e.answer, list(e.choices)] for e in examples]
-    judged_by = [scorer, *(e.meta["code"] for e in examples if "code" in e.meta)]
-    if any(judged_by):
-        texts.append(judged_by)
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-
-
 def _train(model: LanguageModel, training: Training, examples: Sequence[Example]) -> dict[str, Any]:
     check_peft()
     # Only here, so that all that tunes nothing runs without PEFT.
     from brodmann.experiments.tune_once import tune_once
 
     return tune_once(model, training, examples)
-
-
-def settings_of(bench: Workbench) -> dict[str, Any]:
-    """What a result's provenance says of the model."""
-    model = bench.model
-    return {
-        "model": model.name,
-        "fingerprint": model.fingerprint,
-        "reads": bench.reads,
-        "version": RESULTS_VERSION,
-        "architecture": model.architecture.name,
-        "quantisation": model.quantisation,
-        "layers": model.n_layers,
-        "neurons": model.n_neurons_total,
-        "parameters": sum(parameter.numel() for parameter in model.hf.parameters()),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(model.device),
-    }

@@ -14,9 +14,10 @@ from brodmann.data import Fact
 from brodmann.evaluate import random_sets
 from brodmann.evaluate.editing import answer_scores
 from brodmann.experiments.cnl.fact_sample import prompts_digest
+from brodmann.experiments.examples_digest import examples_digest
 from brodmann.experiments.partial import say
 from brodmann.experiments.training import pairs_digest
-from brodmann.experiments.workbench import Workbench, examples_digest
+from brodmann.experiments.workbench import Workbench
 from brodmann.interventions import scaled
 from brodmann.neurons import NeuronSet
 

@@ -11,8 +11,9 @@ from brodmann.errors import DataError
 from brodmann.evaluate.known_facts import known_facts
 from brodmann.experiments.cells import Row, cell
 from brodmann.experiments.check_values import check_least
+from brodmann.experiments.examples_digest import examples_digest
 from brodmann.experiments.partial import say
-from brodmann.experiments.workbench import Workbench, examples_digest
+from brodmann.experiments.workbench import Workbench
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,9 @@ from typing import Any
 
 from brodmann.data import Example
 from brodmann.experiments.cnl.alike import Universe
+from brodmann.experiments.examples_digest import examples_digest
 from brodmann.experiments.partial import say
-from brodmann.experiments.workbench import Workbench, examples_digest
+from brodmann.experiments.workbench import Workbench
 from brodmann.localize import METHODS
 from brodmann.neurons import NeuronScores, NeuronSet
 

@@ -8,7 +8,7 @@ A larger σ selects fewer neurons, so the thresholds are the doses of this table
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from brodmann.evaluate import bootstrap_interval, paired_difference, random_sets
+from brodmann.evaluate import bootstrap_interval, paired_difference
 from brodmann.experiments.cells import (
     AVERAGE,
     Cell,
@@ -27,6 +27,7 @@ from brodmann.experiments.claims import Judged, above
 from brodmann.experiments.cnl import data_sets
 from brodmann.experiments.cnl.everywhere import below_everywhere
 from brodmann.experiments.cnl.halves import LocateConfig, locate_halves, located_rows
+from brodmann.experiments.cnl.neutral_text import neutral_cells, told_of_neutral
 from brodmann.experiments.erasing import (
     Erasure,
     beyond_random,
@@ -36,9 +37,8 @@ from brodmann.experiments.erasing import (
 from brodmann.experiments.experiment import EXPERIMENTS, Experiment, Tables
 from brodmann.experiments.sample import Sample
 from brodmann.experiments.workbench import Workbench
-from brodmann.neurons import NeuronSet
 
-BEYOND, DOSE, NEUTRAL = "Located - Random", "Largest σ - smallest σ", "Neutral text"
+BEYOND, DOSE = "Located - Random", "Largest σ - smallest σ"
 BEYOND_NORM = f"{BEYOND}, by norm"
 MARGIN = "Margin, "
 """Before the name of a block: the same in nats of the margin, which the paper does not have."""
@@ -92,7 +92,7 @@ def run(config: Table3, bench: Workbench) -> Tables:
                 seed=config.seed,
             )
             cells += _of_data_set(block, name, erasures[name], len(neurons))
-            cells += _neutral(block, name, neurons, config, bench)
+            cells += neutral_cells(bench, block, name, neurons, config.draws, config.seed)
         add_holm([one for one in cells if (one["block"], one["row"]) == (MARGIN + block, BEYOND)])
         cells += _average(block, erasures)
         by_sigma.append(erasures)
@@ -112,7 +112,7 @@ def judge(tables: Mapping[str, Sequence[Cell]], config: Table3) -> list[Judged]:
     harm = below_everywhere("harm", beyond, 0, "Change of the margin beyond random sets, nats")
     dose = only(cells, block=DOSE, row="Located", column=AVERAGE)
     return [
-        (harm[0], harm[1], f"{harm[2]} {_told_of_neutral(cells)}"),
+        (harm[0], harm[1], f"{harm[2]} {told_of_neutral(cells)}"),
         above("dose", dose, 0, "Margin at the largest σ minus at the smallest, nats"),
     ]
 
@@ -240,45 +240,6 @@ def _minus(
         [a - b for a, b in zip(*columns, strict=True)]
         for columns in zip(after, before, strict=True)
     ]
-
-
-def _neutral(
-    block: str, name: str, neurons: NeuronSet, config: Table3, bench: Workbench
-) -> list[Row]:
-    """What erasing does to the reading of neutral text: KL to the model as it is, nats."""
-    if not len(neurons):
-        return []
-    located = bench.neutral(neurons)
-    drawn = [bench.neutral(one) for one in random_sets(neurons, config.draws, seed=config.seed)]
-    place, about = f"{NEUTRAL}, {block}", {"unit": "nats", "extra": True, "neurons": len(neurons)}
-    cells = [cell(place, "Located", name, located["kl"], perplexity_ratio=_ratio(located), **about)]
-    if drawn:
-        kls = [one["kl"] for one in drawn]
-        is_finite = None not in kls
-        cells.append(cell(place, "Random", name, sum(kls) / len(kls) if is_finite else None,
-                          worst=max(kls) if is_finite else None, draws=len(drawn),
-                          **about))  # fmt: skip
-    return cells
-
-
-def _ratio(found: Mapping[str, float | None]) -> float | None:
-    """Return by what perplexity is multiplied; None where it has become infinite."""
-    after, before = found["perplexity_after"], found["perplexity_before"]
-    return None if after is None or before is None else after / before
-
-
-def _told_of_neutral(cells: Sequence[Cell]) -> str:
-    located = [one for one in cells if one["block"].startswith(NEUTRAL) and one["row"] == "Located"]
-    random = [one for one in cells if one["block"].startswith(NEUTRAL) and one["row"] == "Random"]
-    if not located or not random:
-        return "Neutral text was not measured."
-    if None in [one["value"] for one in (*located, *random)]:
-        return "Neutral text suffers beyond measure: some KL is infinite."
-    most, least = (pick(one["value"] for one in located) for pick in (max, min))
-    return (
-        f"Neutral text suffers, too: KL {least:.2f} to {most:.2f} nats by located sets, at most "
-        f"{max(one['worst'] for one in random):.2f} by a random one."
-    )
 
 
 PRESETS = {
