@@ -1,9 +1,10 @@
 """cnl-figure-8: what the sets that six methods locate on facts do to other data.
 
 The paper draws the picture for other methods and names neither them nor a number. Here sets of
-cnl-table-4's methods, located on facts, are erased, and the model answers other data sets: a set that is
-about those facts should leave them as random sets do. The margins of right answers decide, as in
-cnl-table-3; sets made of whole layers stand beside as many neurons drawn from all layers.
+the methods of cnl-table-4, located on facts, are erased, and the model answers other data sets: a
+set that is about those facts should leave them as random sets do. The margins of right answers
+decide, as in cnl-table-3; sets made of whole layers stand beside as many neurons drawn from all
+layers.
 """
 
 from collections.abc import Mapping, Sequence
