@@ -18,8 +18,7 @@ holds everywhere. Where the kernel offers less, nothing runs.
 early, printing, or replacing built-in functions earns nothing. What remains: tests run in the
 process of the program, so a program that was written against this very file can find the token in
 the frames of its callers, and an object that equals everything passes most tests. Both harm only
-the score. A
-program also can see which paths exist, though not what is in them.
+the score. A program also can see which paths exist, though not what is in them.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Erase a set, and random sets of the same size, and see what each does to some answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from brodmann.evaluate import (
@@ -126,3 +126,13 @@ def beyond_random(erasures: Sequence[Erasure], measure: str = "correct") -> Diff
         [value for one in drawn for value in one.located.column(measure)],
         groups=[unit for one in drawn for unit in units(one.base)],
     )
+
+
+def perplexity_ratio(found: Mapping[str, float | None]) -> float | None:
+    """Return by what erasing multiplies the perplexity of neutral text; None where it is infinite.
+
+    Args:
+        found: what :meth:`Workbench.neutral` tells.
+    """
+    after, before = found["perplexity_after"], found["perplexity_before"]
+    return None if after is None or before is None else after / before

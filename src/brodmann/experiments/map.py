@@ -21,6 +21,7 @@ from brodmann.experiments.map_sets import MapSet, score_name, select_sets, set_r
 from brodmann.experiments.map_similarity import convergence_rows, similarity_rows
 from brodmann.experiments.map_summary import summary
 from brodmann.experiments.map_verdict import verdict
+from brodmann.experiments.model_settings import model_settings
 from brodmann.experiments.partial import Partial, say
 from brodmann.models.batches import token_budget
 from brodmann.models.language_model import LanguageModel
@@ -165,15 +166,7 @@ def _about(
 ) -> dict[str, Any]:
     return {
         "experiment": "map",
-        "model": model.name,
-        "fingerprint": model.fingerprint,
-        "architecture": model.architecture.name,
-        "quantisation": model.quantisation,
-        "layers": model.n_layers,
-        "neurons": model.n_neurons_total,
-        "parameters": sum(parameter.numel() for parameter in model.hf.parameters()),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(model.device),
+        **model_settings(model),
         "config": asdict(config),
         "seed": config.seed,
         "data": {variant.name: dict(variant.specs) for variant in data.variants},

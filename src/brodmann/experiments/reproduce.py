@@ -14,6 +14,7 @@ from brodmann.errors import InputError, UnknownNameError
 from brodmann.experiments.claims import verdict_rows
 from brodmann.experiments.code_sets import LEFT_OUT
 from brodmann.experiments.experiment import PRESETS, Experiment, Tables
+from brodmann.experiments.model_settings import model_settings
 from brodmann.experiments.override import overridden
 from brodmann.experiments.partial import say
 from brodmann.experiments.sample import Sample
@@ -126,21 +127,8 @@ def _about(experiment: Experiment, preset: str, config: Any) -> dict[str, Any]:
 
 
 def _settings_of(bench: Workbench) -> dict[str, Any]:
-    """What a result's provenance says of the model."""
-    model = bench.model
-    return {
-        "model": model.name,
-        "fingerprint": model.fingerprint,
-        "reads": bench.reads,
-        "version": RESULTS_VERSION,
-        "architecture": model.architecture.name,
-        "quantisation": model.quantisation,
-        "layers": model.n_layers,
-        "neurons": model.n_neurons_total,
-        "parameters": sum(parameter.numel() for parameter in model.hf.parameters()),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(model.device),
-    }
+    """What a result's provenance says of the model, and of how things are measured."""
+    return model_settings(bench.model) | {"reads": bench.reads, "version": RESULTS_VERSION}
 
 
 def _check_same(folder: Path, experiment: Experiment, config: Any, bench: Workbench) -> None:

@@ -90,14 +90,18 @@ class Trained:
 
 def tests_of(config: Enhanced, bench: Workbench) -> tuple[dict[str, Sample], list[Row]]:
     """Return what every model answers, and notes on what is left out or was trained on."""
-    specs = {**config.data, **config.others}
-    wanted = {n: Sample(specs[n], "test", items, config.seed) for n, items in config.items.items()}
-    tests, notes = measurable(bench, wanted)
+    tests, notes = _measurable(config, bench)
     for data, spec in config.data.items():
         others = {name: test for name, test in tests.items() if name != data}
         trained = Sample(spec, "train", config.n_train + config.held_out)
         notes += seen_in_training(bench, trained, others)
     return tests, notes
+
+
+def _measurable(config: Enhanced, bench: Workbench) -> tuple[dict[str, Sample], list[Row]]:
+    specs = {**config.data, **config.others}
+    wanted = {n: Sample(specs[n], "test", items, config.seed) for n, items in config.items.items()}
+    return measurable(bench, wanted)
 
 
 def located_sets(config: Enhanced, bench: Workbench, sigma: int | float) -> dict[str, NeuronSet]:
@@ -115,7 +119,7 @@ def trainings(
     rows: Sequence[str] = tuple(METHODS),
 ) -> Iterator[Trained]:
     """Train and measure, or read what was measured before."""
-    tests, _ = tests_of(config, bench)
+    tests, _ = _measurable(config, bench)
     for sigma in sigmas:
         sets = located_sets(config, bench, sigma)
         for count in epochs:

@@ -1,9 +1,10 @@
 """What erasing sets does to neutral text, beside random sets: cells, and a sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from brodmann.evaluate import random_sets
 from brodmann.experiments.cells import Cell, Row, cell
+from brodmann.experiments.erasing import perplexity_ratio
 from brodmann.experiments.workbench import Workbench
 from brodmann.neurons import NeuronSet
 
@@ -28,7 +29,16 @@ def neutral_cells(
     located = bench.neutral(neurons)
     drawn = [bench.neutral(one) for one in random_sets(neurons, draws, seed=seed)]
     place, about = f"{NEUTRAL}, {block}", {"unit": "nats", "extra": True, "neurons": len(neurons)}
-    cells = [cell(place, "Located", name, located["kl"], perplexity_ratio=_ratio(located), **about)]
+    cells = [
+        cell(
+            place,
+            "Located",
+            name,
+            located["kl"],
+            perplexity_ratio=perplexity_ratio(located),
+            **about,
+        )
+    ]
     if drawn:
         kls = [one["kl"] for one in drawn]
         is_finite = None not in kls
@@ -36,12 +46,6 @@ def neutral_cells(
                           worst=max(kls) if is_finite else None, draws=len(drawn),
                           **about))  # fmt: skip
     return cells
-
-
-def _ratio(found: Mapping[str, float | None]) -> float | None:
-    """Return by what perplexity is multiplied; None where it has become infinite."""
-    after, before = found["perplexity_after"], found["perplexity_before"]
-    return None if after is None or before is None else after / before
 
 
 def told_of_neutral(cells: Sequence[Cell]) -> str:

@@ -13,11 +13,12 @@ from brodmann.experiments.cells import (
     change_cell,
     units,
 )
-from brodmann.experiments.enhancing import pooled_cell
+from brodmann.experiments.enhancing import margin_beside, pooled_cell
 from brodmann.experiments.erasing import (
     Erasure,
     beyond_random,
     erase_and_compare,
+    perplexity_ratio,
     standing_of_mean,
 )
 from brodmann.experiments.sample import Sample
@@ -146,8 +147,7 @@ def _beyond(
     found, margin = beyond_random(erasures), beyond_random(erasures, "margin")
     if found is None or margin is None:
         return []
-    told: Row = {"margin_change": margin.mean, "draws": len(erasures[0].random), "extra": True}
-    told |= {"margin_change_low": margin.interval[0], "margin_change_high": margin.interval[1]}
+    told = margin_beside(margin) | {"draws": len(erasures[0].random), "extra": True}
     return [change_cell(block, f"{LOCATED}{suffix} - {random}{suffix}", column, found, **told)]
 
 
@@ -176,9 +176,9 @@ def neutral_cells(
         found = bench.neutral(neurons)
         more: Row = told | {"unit": "perplexity ratio"}
         kl = found["kl"]
-        cells.append(cell(NEUTRAL, LOCATED + suffix, place, _ratio(found), kl=kl, **more))
+        cells.append(cell(NEUTRAL, LOCATED + suffix, place, perplexity_ratio(found), kl=kl, **more))
         random = [bench.neutral(one) for one in random_sets(neurons, draws)]
-        drawn, kls = [_ratio(one) for one in random], [one["kl"] for one in random]
+        drawn, kls = [perplexity_ratio(one) for one in random], [one["kl"] for one in random]
         finite = [one for one in drawn if one is not None]
         if drawn:
             is_finite = len(finite) == len(drawn)
@@ -188,9 +188,3 @@ def neutral_cells(
                 more |= {"kl": sum(kls) / len(kls), "kl_worst": max(kls)}
             cells.append(cell(NEUTRAL, RANDOM + suffix, place, mean, **more))
     return cells
-
-
-def _ratio(found: Mapping[str, float | None]) -> float | None:
-    """By what perplexity is multiplied; None where it has become infinite."""
-    after, before = found["perplexity_after"], found["perplexity_before"]
-    return None if after is None or before is None else after / before

@@ -1,10 +1,10 @@
 """Whose set does the harm: the own one, the inverse operator's, another's, or any?"""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from brodmann.evaluate import Difference, Evaluation, paired_difference
 from brodmann.experiments.cells import OPERATORS, Row, cell, change_cell, units
+from brodmann.experiments.enhancing import margin_beside
 from brodmann.experiments.erasing import Erasure, beyond_random, standing_of_mean
 
 INVERSE = {"add": "sub", "sub": "add", "mul": "div", "div": "mul"}
@@ -76,6 +76,4 @@ def _difference_cell(
 ) -> Row:
     if change is None or margin is None:
         return cell(*place, None, unit="change", extra=True)
-    told: dict[str, Any] = {"margin_change": margin.mean, "extra": True}
-    told |= {"margin_change_low": margin.interval[0], "margin_change_high": margin.interval[1]}
-    return change_cell(*place, change, **told)
+    return change_cell(*place, change, extra=True, **margin_beside(margin))
